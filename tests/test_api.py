@@ -28,6 +28,7 @@ from teacherlm_jax.data import packing, prompts, synthetic
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import predictions
+from teacherlm_jax.generation import texts
 from teacherlm_jax.generation.requests import Completion
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
@@ -187,9 +188,7 @@ def test_a_question_is_read_from_its_beginning_or_refused(model, monkeypatch):
     text = model.loaded.vocabulary.decode(list(question.context))
     assert text.startswith("Q: Ice. word") and len(question.context) > 2048
     positions = dataclasses.replace(model.loaded.config, max_positions=64)
-    limited = teacherlm_jax.api.Model(
-        dataclasses.replace(model.loaded, config=positions), model.mesh
-    )
+    limited = teacherlm_jax.Model(dataclasses.replace(model.loaded, config=positions), model.mesh)
     with pytest.raises(UserError, match=r"question: too long for the model, .* for 64 tokens"):
         limited.score(rest, OPTIONS)
     with pytest.raises(UserError, match=r"its longest option has \d+ tokens, but the model has"):
@@ -234,6 +233,20 @@ def test_an_unknown_value_of_score_is_refused(model):
 def test_generation_is_deterministic_for_a_seed(model):
     text = model.generate("Q: Is ice cold?", sampling=SHORT, seed=1)
     assert text == model.generate("Q: Is ice cold?", sampling=SHORT, seed=1)
+
+
+def test_later_calls_use_the_programs_of_earlier_ones(model, monkeypatch):
+    def calls():
+        model.explain(QUESTION, OPTIONS, ANSWER, sampling=SHORT)
+        model.generate(QUESTION, sampling=SHORT)
+
+    calls()
+    monkeypatch.setattr(texts, "engine_of", lambda *_, **__: pytest.fail("compiled again"))
+    calls()
+    model.explain("Is cold ice?", OPTIONS, ANSWER, sampling=SHORT, seed=1)
+    model.generate("Is fire hot?", sampling=SHORT)
+    with pytest.raises(pytest.fail.Exception, match="compiled again"):
+        model.generate(QUESTION, sampling=dataclasses.replace(SHORT, max_new_tokens=6))
 
 
 def test_numbers_of_numpy_are_seeds(model):

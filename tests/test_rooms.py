@@ -38,7 +38,7 @@ ROOMS = (
     *("colab", "errors", "wording", "config", "storage", "sharding", "host_memory", "capacity"),
     *("runs", "tracking", "tokenization", "data", "sources", "tasks", "models", "checkpoints"),
     *("hf", "generation", "evaluation", "annotation", "training", "planning", "report"),
-    *("launching", "pipelines", "status", "doctor", "api", "cli", "__main__"),
+    *("launching", "pipelines", "status", "doctor", "interactive_model", "api", "cli", "__main__"),
 )
 PLAIN = ("tokenization", "data", "sources", "tasks")  # they prepare data without a model
 

@@ -66,6 +66,7 @@ def explain(
     attempts: int = 1,
     subject_prefix: bool = False,
     slots: int = 64,
+    engines: dict[LengthGroup, Engine] | None = None,
 ) -> list[GeneratedExplanation]:
     """Return explanations of all kinds for all samples, sample by sample.
 
@@ -84,6 +85,7 @@ def explain(
         attempts: maximum number of attempts per explanation, see `generate_explanations`.
         subject_prefix: begin prompts with the sentence that names the subject, if a sample has one.
         slots: number of explanations generated at the same time.
+        engines: engines that are kept from call to call; see `generation.texts.complete`.
 
     Raises:
         UserError: an unknown kind or gate, two samples with one id, or a setting, a prompt's length
@@ -106,6 +108,7 @@ def explain(
             attempts=attempts,
             slots=slots,
             members=max(1, len(kinds)),
+            engines=engines,
         )
         texts = {prompt.id: explanation for prompt, explanation in generated}
     explanations = [texts[prompt.id] for prompt in prompts]

@@ -32,6 +32,7 @@ from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 _TYPICAL = 0.9  # share of the prompts that the first group takes at least
 _TOLERATED = 1.5  # growth of the cache up to which all prompts make one group
+_SHORTEST = 64  # tokens of the prompts of an engine that is kept, at least
 _DEFERRED = 8  # maximum number of long prompts that wait, per slot
 
 
@@ -126,7 +127,8 @@ def complete(
         say: gets a line about each program that is compiled.
         counts: object to which the engines add their work.
         engines: engines of earlier calls with the same settings, whose programs are compiled;
-            those that are made are added.
+            those that are made are added. Without `lengths`, one engine serves all requests, and
+            its length is rounded up, so that it serves later calls with similar prompts.
 
     Raises UserError for settings that cannot be used, a prompt that is empty, too long for the
     model's learned positions or longer than all of `lengths`, and memory that does not suffice.
@@ -136,6 +138,9 @@ def complete(
     if lengths is None:
         every = list(usable)
         lengths, usable = Counter(len(request.tokens) for request in every), iter(every)
+        if engines is not None and every:
+            limit = longest_prompt(model.model.max_positions, sampling)
+            lengths = {_rounded(max(lengths), limit): len(every)}
     groups = length_groups(lengths, slots, sampling.max_new_tokens, slot_shards(slots))
     engines = {} if engines is None else engines
     for group in groups:
@@ -147,6 +152,12 @@ def complete(
     while queues.pending():
         for group, queue in zip(groups, queues.by_group(), strict=True):
             yield from engines[group].generate(queue)
+
+
+def _rounded(length: int, limit: int) -> int:
+    """Return the next power of two, 64 at least; no more than `limit` unless that is 0."""
+    rounded = max(_SHORTEST, 1 << (length - 1).bit_length())
+    return min(rounded, limit) if limit else rounded
 
 
 def engine_of(
@@ -216,11 +227,12 @@ def generate(
     *,
     seed: int = 0,
     slots: int = 64,
+    engines: dict[LengthGroup, Engine] | None = None,
 ) -> list[str]:
     """Return the continuation of each prompt, in their order.
 
     A text depends on the model, its prompt, `sampling` and `seed`, not on the other prompts; a
-    prompt that is repeated gets a different text each time.
+    prompt that is repeated gets a different text each time. `engines`: see `complete`.
     """
     seen: Counter[str] = Counter()
     requests = []
@@ -230,7 +242,8 @@ def generate(
         tokens = (*model.vocabulary.begin, *model.vocabulary.encode(prompt))
         requests.append(GenerationRequest(str(index), tokens, key))
     with on_mesh(model):
-        completions = {text.id: text for text in complete(model, requests, sampling, slots=slots)}
+        finished = complete(model, requests, sampling, slots=slots, engines=engines)
+        completions = {text.id: text for text in finished}
     texts = (completions[request.id] for request in requests)
     return [text_of(model.vocabulary, text, sampling) for text in texts]
 
