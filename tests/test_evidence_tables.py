@@ -93,11 +93,14 @@ def test_the_forms_are_compared_with_text_and_with_cmf():
         student(arm, 0, [(50, 0.3), (100, accuracy)], pass_tokens=50) | {"amount": 1000}
         for arm, accuracy in (("text", 0.5), ("CMF", 0.6), ("C", 0.9))
     ]
-    text = compact(tables.TABLES["forms"]({"students": rows, "bases": []}))
-    from_text, from_cmf = text.split("\n\n")
+    again = rows[1] | {"part": "causes", "curve": [(50, 0.3), (100, 0.7)]}
+    text = compact(tables.TABLES["forms"]({"students": rows, "bases": [again]}))
+    from_text, from_cmf, from_again = text.split("\n\n")
     assert "| C | 1 | 10 | 20.0 | 0.00 | 90.0 | +40.0 |" in from_text
     assert "| CMF | 1 | 10 | 20.0 | 0.00 | 60.0 | | | | |" in from_cmf
     assert "| C | 1 | 10 | 20.0 | 0.00 | 90.0 | +30.0 |" in from_cmf
+    assert "| CMF, trained again | 1 | 10 | 20.0 | 0.00 | 70.0 | | | | |" in from_again
+    assert "| C | 1 | 10 | 20.0 | 0.00 | 90.0 | +20.0 |" in from_again
 
 
 def test_each_number_of_samples_is_compared_with_text_and_with_permuted_explanations():
@@ -127,9 +130,10 @@ def test_the_causes_are_also_compared_at_equal_losses():
         for arm, accuracy in accuracies.items()
     ]
     text = compact(tables.TABLES["causes"]({"students": rows, "bases": []}))
-    from_cmf, all_tokens, letters = text.split("\n\n")
+    from_cmf, all_tokens, of_text, letters = text.split("\n\n")
     assert "| CMF-answer | 1 | 10 | 20.0 | 0.00 | 40.0 | -20.0 |" in from_cmf
     assert "| CMF-whole-text | 1 | 10 | 20.0 | 0.00 | 80.0 | +10.0 |" in all_tokens
+    assert "| text-whole-text | 1 | 10 | 20.0 | 0.00 | 70.0 | +20.0 |" in of_text
     assert "| CMF-answer | 1 | 10 | 20.0 | 0.00 | 40.0 | | | | |" in letters
     assert "| text | 1 | 10 | 20.0 | 0.00 | 50.0 | +10.0 |" in letters
     assert "| CMF-false100 | 1 | 10 | 20.0 | 0.00 | 55.0 | +15.0 |" in letters

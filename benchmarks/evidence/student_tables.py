@@ -33,8 +33,7 @@ def of_part(part: str, rows: Rows) -> str:
 
 def of_main(rows: Rows) -> str:
     """Return differences from `text` and from CMF-permuted, also of CMF that was trained again."""
-    again = [row | {"arm": AGAIN} for row in rows["bases"] if row["part"] == "causes"]
-    students = [*rows["students"], *again]
+    students = _with_again(rows)
     from_text = (*study_students.MAIN_ARMS, AGAIN)
     from_permuted = (study_students.PERMUTED, "CMF", AGAIN)
     return joined(student_table(students, arms, MAIN_AMOUNT) for arms in (from_text, from_permuted))
@@ -51,17 +50,27 @@ def of_amounts(rows: Rows) -> str:
 
 
 def of_forms(rows: Rows) -> str:
-    """Return differences of the forms from `text`, and from CMF."""
-    from_cmf = student_table(
-        with_base("forms", rows), ("CMF", *study_students.ADDED["forms"]), MAIN_AMOUNT
-    )
-    return joined((of_part("forms", rows), from_cmf))
+    """Return differences of the forms from `text`, and from CMF of the first and second training.
+
+    The forms were trained by the code of the second one.
+    """
+    students = _with_again(rows | {"students": with_base("forms", rows)})
+    forms = study_students.ADDED["forms"]
+    from_cmf = (student_table(students, (base, *forms), MAIN_AMOUNT) for base in ("CMF", AGAIN))
+    return joined((of_part("forms", rows), *from_cmf))
+
+
+def _with_again(rows: Rows) -> Runs:
+    """Return all students, with those of CMF that were trained again."""
+    again = [row | {"arm": AGAIN} for row in rows["bases"] if row["part"] == "causes"]
+    return [*rows["students"], *again]
 
 
 def of_causes(rows: Rows) -> str:
-    """Return differences from CMF; between losses on all tokens; and from a loss on letters."""
+    """Return differences from CMF; with losses on all tokens; and from a loss on letters."""
     compared = (
         ("text-whole-text", "CMF-whole-text"),
+        ("text", "text-whole-text"),
         ("CMF-answer", "text", f"CMF-{study_students.false_author(100)}"),
     )
     others = (student_table(rows["students"], arms, MAIN_AMOUNT) for arms in compared)
