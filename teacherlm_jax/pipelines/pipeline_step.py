@@ -76,7 +76,7 @@ class Step:
 
     def state(self, records: StepRecords) -> str:
         """Return the state of the step in one word, "-" if it has not begun or is not known."""
-        if records.failure(self.name) is not None:
+        if records.failure(self.name) is not None and not (self.digests is None and self.finished):
             return FAILED
         if self.finished:
             changes = self.changes(records)

@@ -111,6 +111,8 @@ class _Schedule:
             changes = step.changes(self._records)
             if changes == []:
                 log.info("%s: finished before", step.folder)
+                if step.digests is None:  # also if it had failed, and was done by hand
+                    self._records.forget(step.name)
                 self._done(step, began)
                 return
             if changes:
@@ -119,6 +121,8 @@ class _Schedule:
             log.info("nothing to do")
             self._done(step, began)
             return
+        if self._run.result is not None and not (step.finished and step.repeats):
+            self._run.reopen()
         if step.digests is not None:
             self._read[step.name] = step.digests()
         if step.work is None:
@@ -205,9 +209,11 @@ class _Schedule:
         """Raise the error of a call in which steps failed."""
         remedy = "correct the cause, and repeat the command: finished steps are not repeated"
         (step, status), *others = self._failed
-        if status < 0 or status > 128:  # ended by a signal that somebody sent to it alone
+        if all(status < 0 or status > 128 for _, status in self._failed):
+            # by signals that somebody sent to them alone
+            titles = ", ".join(repr(step.title) for step, _ in self._failed)
             raise Interrupted(
-                f"stopped in step {step.title!r}; repeat the command to resume",
+                f"stopped in step{'s' * bool(others)} {titles}; repeat the command to resume",
                 status=_exit_status(status),
             )
         names = ", ".join(f"{step.title!r} (status {status})" for step, status in self._failed)

@@ -236,7 +236,7 @@ def run(name: str, settings: Any, *options: Any) -> dict[str, Any] | None:
         if verb.inputs:
             opened.check_inputs(_digests(verb, settings))
         if opened.extends:
-            opened.begin_extension(name, settings)
+            opened.begin_extension()
         local = _load(verb.local)(settings) if verb.local else settings
         result = _load(verb.function)(local, opened, *options)
         if result is not None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from teacherlm_jax.errors import ExplainedError, StoreError
@@ -11,7 +11,6 @@ from teacherlm_jax.runs import (
     distributed,
     identity,
     layout,
-    recorded_settings,
     run_log,
 )
 from teacherlm_jax.runs.leftovers import Leftovers
@@ -42,6 +41,7 @@ class Run:
         log: logging.Logger,
         paths: Mapping[str, str] | None = None,
         leftovers: Leftovers | None = None,
+        record: Callable[[], None] = lambda: None,
     ):
         """Wrap an open folder.
 
@@ -50,6 +50,7 @@ class Run:
             log: its logger.
             paths: the config's paths by key, shown in messages.
             leftovers: what to remove if the command is refused before its work begins.
+            record: function that writes the settings and versions into the folder.
         """
         self.path = place.path
         self.address = place.address
@@ -57,6 +58,7 @@ class Run:
         self._place = place
         self._paths = paths or {}
         self._leftovers = leftovers
+        self._record = record
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -88,11 +90,10 @@ class Run:
         home = self._place.home
         distributed.of_first(lambda: identity.check_inputs(home, inputs, self._paths))
 
-    def begin_extension(self, verb: str, config: Any) -> None:
+    def begin_extension(self) -> None:
         """Record the settings that extend the run, which is not finished any more."""
         self.log.info("%s: extending this run: %s", self.path, ", ".join(self.changes))
-        self.reopen()  # first: with the new settings and the old result the run would be finished
-        recorded_settings.record(self._place.home, verb, config)
+        self.reopen()
 
     def __enter__(self) -> "Run":
         return self
@@ -154,8 +155,10 @@ class Run:
             files.write_json(self._place.home / layout.RESULT, result)
 
     def reopen(self) -> None:
-        """Remove the result of a finished run that is continued."""
+        """Remove the result of a finished run that is continued, and record its settings."""
+        # First: with the new settings and the old result the run would be finished.
         files.remove(self._place.home / layout.RESULT)
+        self._record()
 
 
 class FollowedRun(Run):
@@ -181,5 +184,5 @@ class FollowedRun(Run):
     def reopen(self) -> None:
         """Do nothing: the first process removes the result."""
 
-    def begin_extension(self, verb: str, config: Any) -> None:
+    def begin_extension(self) -> None:
         """Do nothing: the first process records the settings."""

@@ -11,6 +11,7 @@ that several processes share is locked only where one of them must be alone; see
 
 import contextlib
 import dataclasses
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -158,7 +159,8 @@ def _compared(
     )
     settings = identity.flatten(dataclasses.asdict(config))
     log = run_log.open_log(place, leftovers.log, logging.INFO)
-    run = Run(place, log, {key: settings[key] for key in keys}, leftovers)
+    record = functools.partial(recorded_settings.record, path, verb, config)
+    run = Run(place, log, {key: settings[key] for key in keys}, leftovers, record)
     run.changes = tuple(f"{key}={now!r} (was {old!r})" for key, (old, now) in changes.items())
     run.extends = extends
     if others:
@@ -166,8 +168,8 @@ def _compared(
         log.info("%s: %s at work in this folder", place.address, count)
     elif changes.keys() == {f"config.{paper_models.KEY}"}:
         log.info("%s: recorded %s", place.address, *run.changes)
-        recorded_settings.record(path, verb, config)
+        record()
         run.changes = ()
     elif run.result is None and not run.extends:  # a finished run keeps the record
-        recorded_settings.record(path, verb, config)
+        record()
     return run

@@ -14,6 +14,7 @@ from teacherlm_jax.pipelines import runner, step_process
 from teacherlm_jax.pipelines.pipeline_step import Step
 from teacherlm_jax.pipelines.step_records import StepDigests, StepRecords
 from teacherlm_jax.runs import layout, run_folder
+from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
 
 # Stands for a command: it waits for a file if told to, writes its result, or fails on cue.
@@ -282,6 +283,48 @@ def test_a_step_that_a_signal_ended_leaves_the_status_of_the_signal(run, command
     with pytest.raises(Interrupted, match="stopped in step 'A'; repeat the command") as raised:
         runner.run_steps(commands({"a": ""}), run)
     assert raised.value.status == 137
+
+
+def test_a_step_that_a_signal_ended_does_not_hide_the_others_that_failed(run, commands, tmp_path):
+    (tmp_path / "a.killed").touch()
+    (tmp_path / "b.failures").write_text("1")
+    with pytest.raises(UserError, match=r"2 steps failed: 'A' \(status -9\), 'B' \(status 3\)"):
+        runner.run_steps(commands({"a": "", "b": ""}), run)
+
+
+def test_a_finished_pipeline_that_is_continued_is_not_finished(tmp_path, pipeline):
+    make, _ = pipeline
+    output = str(tmp_path / "runs")
+
+    def opened(steps):
+        steps = tuple({"name": name} for name in steps)
+        settings = QuickstartConfig(output=output, steps=steps)
+        return run_folder.open_run(output, "quickstart", settings, may_change=("steps",))
+
+    with opened("a") as run:
+        runner.run_steps(make("a"), run)
+        run.finish({"seconds": {}})
+    with opened("a") as run:
+        runner.run_steps(make("a"), run)
+        assert run.result is not None  # nothing was to do
+    with opened("ab") as run:
+        runner.run_steps(make("a"), run)
+        assert run.result is not None
+        runner.run_steps(make("a", "b"), run)
+        assert run.result is None
+    recorded = files.read_json(f"{output}/config.json")["config"]["steps"]
+    assert [step["name"] for step in recorded] == ["a", "b"]
+
+
+def test_a_step_that_failed_and_was_done_by_hand_is_finished(run, pipeline):
+    make, _ = pipeline
+    steps, records = make("a", "b"), StepRecords(run.path)
+    records.fail("a", 2)
+    assert runner.status(steps, records).startswith("failed ")
+    steps[0].output.write_text("{}")
+    assert runner.status(steps, records).startswith("finished ")
+    runner.run_steps(steps, run)
+    assert StepRecords(run.path).failure("a") is None
 
 
 def test_a_missing_input_is_known_before_the_first_step(run, commands, tmp_path):

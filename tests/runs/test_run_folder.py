@@ -155,7 +155,7 @@ def test_other_processes_write_a_log_only_and_get_the_result_of_the_first(
     with open_run(config(tmp_path)) as folder:
         assert folder.result == {"loss": 1.0} and folder.extends
         folder.log.info("a detail")
-        folder.begin_extension("train", config(tmp_path))
+        folder.begin_extension()
         folder.finish({"loss": 2.0})
     (log,) = (tmp_path / "run").iterdir()
     assert log.name == "log-1.txt" and log.read_text().endswith("INFO a detail\n")
