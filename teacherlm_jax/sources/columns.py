@@ -114,15 +114,14 @@ def _options(row: RawRow, named: ColumnsConfig) -> tuple[list[str], list[str]]:
 
     One column contains a list of texts; an object of texts by label; or labels and texts, as a list
     of objects or an object of lists. Several columns contain one option each. Nulls at the end are
-    left out, and a row without options asks for free text.
+    left out, and a row without options, or without their columns, asks for free text. A column
+    that no row has is noticed by `SourceNotes`.
     """
     names = named.options
-    values = [_find(row, name) for name in names]
-    if all(value is _MISSING for value in values):
-        raise _no_column(row, names[0])
+    values = [None if (value := _find(row, name)) is _MISSING else value for name in names]
     labels: list[str] = []
     if len(names) > 1:
-        texts = _texts([None if value is _MISSING else value for value in values], names)
+        texts = _texts(values, names)
     else:
         texts, labels = _listed_options(values[0], names[0])
     if named.strip_marks and texts:

@@ -72,13 +72,17 @@ class SourceNotes:
     def refuse_missing(self) -> None:
         """Raise UserError for a column that the config names and no row has.
 
-        Nothing is raised while there are unread rows, such as those beyond a limit.
+        While there are unread rows, such as those beyond a limit, only the columns of options are
+        checked: without them, questions with options would be asked for free text.
         """
-        if self._missing and self.all_read:
+        missing = self._missing
+        if not self.all_read:
+            options = set(self._config.columns.options)
+            missing = options if options and options <= missing else set()
+        if missing and self._available:
             raise UserError(
                 f"source {self._config.name!r}: no row has a column "
-                f"{' or '.join(sorted(self._missing))}; the columns are "
-                f"{', '.join(self._available)}"
+                f"{' or '.join(sorted(missing))}; the columns are {', '.join(self._available)}"
             )
 
     def warnings(self) -> Iterator[str]:

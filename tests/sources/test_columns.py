@@ -179,7 +179,6 @@ def test_dotted_names_refer_to_values_inside_objects_and_lists():
         ({"answer": "x"}, {}, "no column 'question'; the columns are answer"),
         (ROW, {"answer": "gold"}, "no column 'gold'; the columns are question, choices, answer"),
         (ROW, {"answer": "answer.text"}, "no column 'answer.text'; the columns are question, ch"),
-        (ROW, {"options": ("wrong",)}, "no column 'wrong'; the columns are question, choices, a"),
         (ROW | {"question": None}, {}, "column 'question' is null"),
         (ROW | {"answer": NAN}, {}, "column 'answer' is null"),
         (ROW | {"answer": None}, {"answer": "answer.text.0"}, "column 'answer.text.0' is null"),
@@ -221,11 +220,6 @@ def test_dotted_names_refer_to_values_inside_objects_and_lists():
             "column 'why' contains an object instead of text",
         ),
         (
-            ROW,
-            {"options": ("wrong", "too")},
-            "no column 'wrong'; the columns are question, choices",
-        ),
-        (
             ROW | {"answer": "B"},
             {"options": CHOICES, "answer_is": "text"},
             "the answer is not one of the options",
@@ -260,6 +254,35 @@ def test_rows_without_ids_get_ids_from_the_source_and_line(tmp_path):
     assert dict(refused.counts) == {
         "column 'answer' is not one of 2 options counted from 0": 1,
     }
+
+
+@pytest.mark.parametrize("names", [("choices",), ("first", "second")])
+def test_rows_without_the_columns_of_options_ask_for_free_text(tmp_path, names):
+    rows = [
+        {"question": "Sky?", "choices": ["red", "blue"], "first": "red", "second": "blue",
+         "answer": "blue"},
+        {"question": "Sum?", "answer": "seventy"},
+        {"question": "Sum?", "answer": "7"},
+    ]  # fmt: skip
+    files.write_jsonl(tmp_path / "a.jsonl", rows)
+    refused = RefusedRows(None)
+    with_options, free = read(tmp_path, refused, options=names)
+    assert with_options.options == ("red", "blue")
+    assert (free.options, free.answer) == ((), "seventy")
+    assert [reason[:52] for reason in refused.counts] == [
+        "column 'answer' contains a letter or number, but the"
+    ]
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_columns_of_options_that_no_row_has_are_refused(tmp_path, limit):
+    files.write_jsonl(tmp_path / "a.jsonl", [ROW | {"answer": "blue"}] * 3)
+    source = SourceConfig(
+        "set", str(tmp_path / "a.jsonl"), "columns", limit=limit,
+        columns=ColumnsConfig(options=("wrong",)),
+    )  # fmt: skip
+    with pytest.raises(UserError, match="no row has a column wrong; the columns are question, ch"):
+        list(reading.read_samples(source, "", RefusedRows(None)))
 
 
 def test_the_error_for_a_missing_column_lists_the_existing_ones(tmp_path):
