@@ -11,6 +11,9 @@ from teacherlm_jax.runs import identity, layout
 from teacherlm_jax.runs.versions import versions
 from teacherlm_jax.storage import files
 
+# Keys of `prepare` that may still change when only its vocabulary has been trained.
+_AFTER_VOCABULARY = ("mixtures", "length")
+
 ExtendedKeys = Callable[[Mapping[str, Any], Any], tuple[str, ...]]
 
 
@@ -37,6 +40,8 @@ def compare(
         before = before | {"config": _completed(before["config"], type(config))}
     changes = identity.changed_settings(before, _resolved(verb, config), path_keys(config))
     extending = extended_keys(before["config"], config) if before["verb"] == verb else ()
+    if verb == "prepare" and identity.work_entries(path) == {layout.VOCABULARY}:
+        may_change = (*may_change, *_AFTER_VOCABULARY)
     identity.refuse_other_settings(path, changes, (*may_change, *extending))
     return changes, bool(extending)
 

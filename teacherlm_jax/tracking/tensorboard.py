@@ -25,9 +25,14 @@ class TensorBoardTracker:
     where = ""
 
     def __init__(self, run: TrackedRun, step: int, say: Callable[[str], None]):
-        """Start a file with the settings; events of steps after `step` are hidden."""
+        """Start a file with the settings; events of steps after `step` are hidden.
+
+        So are those after `run.step`, which were not logged here, if it is known.
+        """
         folder = run.path / layout.TENSORBOARD
-        self.last = step if folder.is_dir() and any(folder.iterdir()) else NEVER
+        self.last = NEVER
+        if folder.is_dir() and any(folder.iterdir()):
+            self.last = step if run.step == NEVER else min(step, run.step)
         self._writer = EventWriter(folder, purge_step=self.last + 1)
         self._writer.add_settings(run.config)
 

@@ -97,8 +97,7 @@ class Tracking:
             tracker = _open_tracker(name, run, step, self._log.warning)
 
             def note(newest: int) -> None:
-                if tracker.remote:
-                    self._note(name, project=run.project, id=run.id, step=newest)
+                self._note(name, project=run.project, id=run.id, step=newest)
 
             service = self._services[name] = _Service(tracker, note)
             note(tracker.last)

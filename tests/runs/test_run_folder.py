@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from teacherlm_jax.config import TrainConfig
+from teacherlm_jax.config import MixtureConfig, PrepareConfig, SourceConfig, TrainConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.storage import files, objects
@@ -220,3 +220,24 @@ def test_a_lock_that_cannot_be_released_changes_nothing_about_how_the_run_ended(
     assert shown.out.count(f"{bucket}/run: the lock was not released and expires in 60 s") == 1
     assert shown.err == ""
     assert (objects.read(f"{bucket}/run/result.json") is None) == refused
+
+
+def test_mixtures_may_change_while_only_the_vocabulary_is_prepared(tmp_path):
+    def prepare(author="human", path="a.jsonl"):
+        settings = PrepareConfig(
+            output=str(tmp_path / "run"),
+            sources=(SourceConfig("a", path, limit=len(path)),),
+            mixtures=(MixtureConfig("mix", author=author),),
+        )
+        run_folder.open_run(settings.output, "prepare", settings).close()
+
+    prepare()
+    files.write_text(tmp_path / "run" / "vocabulary" / "sentencepiece.model", "trained")
+    with pytest.raises(UserError, match=r"started with config.sources\[0\].limit=7, but now"):
+        prepare(path="other.jsonl")
+    prepare(author="teacher")
+    recorded = files.read_json(tmp_path / "run" / "config.json")["config"]
+    assert recorded["mixtures"][0]["author"] == "teacher"
+    files.write_text(tmp_path / "run" / "mix" / "manifest.json", "{}")
+    with pytest.raises(UserError, match=r"started with config.mixtures\[0\].author='teacher'"):
+        prepare(author="human")

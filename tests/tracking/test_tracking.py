@@ -22,6 +22,7 @@ from teacherlm_jax.storage import files
 from teacherlm_jax.tracking import tracked_run
 from teacherlm_jax.tracking.tracking import EXTRA, OPENERS, open_tracking, require
 from tests.make_run import make_run
+from tests.tracking.events import events_of
 
 
 @pytest.fixture
@@ -252,3 +253,18 @@ def test_settings_are_flat_and_benchmarks_are_named_with_what_differs(tmp_path):
     assert settings["mesh.data"] == config.mesh.data and settings["train_manifest"] == "x, y"
     assert (settings["verb"], settings["commit"]) == ("evaluate", "abc")
     assert not [key for key in settings if key.startswith("track")]
+
+
+def test_tensorboard_gets_the_steps_that_were_logged_without_it(tmp_path):
+    history = []
+    for services, steps in ((("tensorboard",), (10, 20)), ((), (30,)), (("tensorboard",), (40,))):
+        newest = history[-1][0] if history else 0
+        with opened(tmp_path, *services, step=newest, history=history) as tracking:
+            for step in steps:
+                tracking.log({"train/loss": float(step)}, step)
+                history.append((step, {"train/loss": float(step)}))
+        for path in (tmp_path / "tensorboard").glob("events.*"):  # named by the second
+            path.rename(path.with_name(f"{newest:02}.{path.name}"))
+    paths = sorted((tmp_path / "tensorboard").iterdir())
+    logged = [event[0] for path in paths for event in events_of(path) if event[1] == "train/loss"]
+    assert logged == [10, 20, 30, 40]

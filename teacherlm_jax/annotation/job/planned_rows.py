@@ -87,7 +87,8 @@ class RowsPass:
             self._store(len(self._shards), rows)
             self._shards.append(len(rows))
             self.new += len(rows)
-        recorded.refuse_missing(self._config.source.path)
+        several = source.rows is not None and len(source.rows.files) > 1
+        recorded.refuse_missing(self._config.source.path, several=several)
         for warning in source.warnings:
             log.warning("%s: %s", self._config.source.name, warning)
         for kind, authors in source.imported.items():
@@ -176,15 +177,17 @@ class _RecordedSamples:
         self._table.execute("UPDATE samples SET seen = 1 WHERE id = ?", (key,))
         return True
 
-    def refuse_missing(self, path: str) -> None:
-        """Raise UserError if a sample on record was not in the source."""
+    def refuse_missing(self, path: str, *, several: bool) -> None:
+        """Raise UserError if a sample on record was not in the source; `several`: has files."""
         query = "SELECT count(*), min(id) FROM samples WHERE seen = 0"
         missing, example = self._table.execute(query).fetchone()
         if missing:
+            why = ". Rows without ids of their own are named by file and line if there are "
+            why += "several files, so their ids change with a second file or another name"
             raise UserError(
                 f"{path}: lacks {missing} of this job's samples, for example "
                 f"{example.decode('utf-8', 'surrogatepass')}; restore their rows, or choose "
-                "another config.output"
+                f"another config.output{why if several else ''}"
             )
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from teacherlm_jax.annotation.job import job_plan
+from teacherlm_jax.config import ColumnsConfig
 from teacherlm_jax.data import prompts, synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.errors import UserError
@@ -64,8 +65,21 @@ def test_until_there_are_explanations_everything_may_change(plan, tmp_path):
     assert other.record.shards == (5, 2)
     assert files.names(tmp_path / "run" / "shards") == ["part-00000.jsonl", "part-00001.jsonl"]
     _begin(tmp_path)
-    with pytest.raises(UserError, match=f"lacks 1 .* example {SAMPLES[2].id}"):
+    with pytest.raises(UserError, match=f"lacks 1 .* example {SAMPLES[2].id}") as raised:
         plan(list(reversed(SAMPLES[3:])), rows_per_shard=5)
+    assert "second file" not in str(raised.value)
+
+
+def test_ids_that_a_second_file_changes_are_explained(plan, make_config, tmp_path):
+    source = dataclasses.replace(
+        make_config().source, path="samples*.jsonl", format="columns", name="mine",
+        columns=ColumnsConfig(question="question", options=("options",), answer="answer"),
+    )  # fmt: skip
+    plan(SAMPLES, source=source, gates=())
+    _begin(tmp_path)
+    (tmp_path / "samples-more.jsonl").write_bytes((tmp_path / "samples.jsonl").read_bytes())
+    with pytest.raises(UserError, match=r"lacks 9 .* example mine-1; .* change with a second file"):
+        plan(SAMPLES, source=source, gates=())
 
 
 def test_new_rows_anywhere_in_the_source_make_new_shards(plan, tmp_path):
