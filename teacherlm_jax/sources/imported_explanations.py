@@ -19,7 +19,7 @@ _KEYS = ("id", "kind", "author", "text")
 _TABLE = """
 CREATE TABLE texts (
     id BLOB, kind TEXT, author BLOB, text BLOB, file INTEGER, line INTEGER,
-    used INTEGER DEFAULT 0, UNIQUE (id, kind, author)
+    used INTEGER DEFAULT 0, counted INTEGER DEFAULT 0, UNIQUE (id, kind, author)
 )
 """
 
@@ -85,10 +85,20 @@ class ImportedExplanations:
                 f"id {id.decode()!r}{others}; correct the id, or remove the line"
             )
 
+    def count(self, sample: Sample) -> None:
+        """Count the explanations that a sample has kept after all checks, filters and limits."""
+        kept = [
+            (_bytes(sample.id), kind, _bytes(author))
+            for kind, texts in sample.explanations.items()
+            for author in texts
+        ]
+        update = "UPDATE texts SET counted = 1 WHERE id = ? AND kind = ? AND author = ?"
+        self._table.executemany(update, kept)
+
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return the number of explanations that samples have taken, by kind and author."""
+        """Return the number of explanations that were counted, by kind and author."""
         counts: dict[str, dict[str, int]] = {}
-        query = "SELECT kind, author, count(*) FROM texts WHERE used GROUP BY kind, author"
+        query = "SELECT kind, author, count(*) FROM texts WHERE counted GROUP BY kind, author"
         for kind, author, count in self._table.execute(query):
             counts.setdefault(kind, {})[author.decode()] = count
         return counts

@@ -134,6 +134,8 @@ class SourceReading:
         self.samples = 0
         for location, sample in self._chosen(located, rows, candidates, checked_only):
             self.samples += 1
+            if self._explanations is not None:
+                self._explanations.count(sample)
             yield location, sample
         self.warnings = list(notes.warnings())
         if not self.samples:

@@ -65,8 +65,10 @@ def test_every_reading_has_them_in_this_process_and_in_another(tmp_path):
 
 
 def test_filters_of_explanations_apply_to_them_too(tmp_path):
-    _, second, _ = samples_of(reading_of(tmp_path, TEXTS, drop_placeholders=True))
+    reading = reading_of(tmp_path, TEXTS, drop_placeholders=True)
+    _, second, _ = samples_of(reading)
     assert second.explanations == {"cot": {}}
+    assert reading.imported == {"cot": {"davinci": 1}, "mistake": {"Ann": 2}}
 
 
 def test_blank_texts_are_left_out_and_counted(tmp_path):
@@ -82,6 +84,13 @@ def test_a_limit_leaves_explanations_of_other_rows_out(tmp_path, limit_by):
     reading = reading_of(tmp_path, TEXTS, limit=1, limit_by=limit_by)
     (sample,) = samples_of(reading)
     assert sample.explanations
+    imported = {
+        kind: {author: 1}
+        for kind, texts in sample.explanations.items()
+        for author in texts
+        if author != "human"
+    }
+    assert reading.imported == imported
 
 
 def test_files_of_explanations_count_as_files_of_the_source(tmp_path):
