@@ -37,8 +37,8 @@ def groups(missing: Sequence[str], trained: Mapping[str, epath.Path]) -> list[Co
 
     Args:
         missing: names of the models and datasets, as in `stands_for`.
-        trained: folders of finished training runs by the model that they stand for; such models
-            only have to be evaluated.
+        trained: paths of trained models, run folders or checkpoints, by the model that they stand
+            for; such models only have to be evaluated.
     """
     to_train = [name for name in missing if name in paper_models.TRAINED and name not in trained]
     found = [

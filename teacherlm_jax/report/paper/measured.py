@@ -7,10 +7,14 @@ from collections.abc import Iterator, Sequence
 
 from etils import epath
 
+from teacherlm_jax.checkpoints import selection
+from teacherlm_jax.checkpoints.saved_model import BEST
 from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.paper import data_figures, printed
 from teacherlm_jax.report.paper.counted import EvaluatedBenchmark, of_benchmarks
 from teacherlm_jax.report.paper.standing import Standing
+from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +59,8 @@ class Measured:
 
     @property
     def trained(self) -> dict[str, epath.Path]:
-        """Return the folders of `trainings`, by model."""
-        return {name: training.run.path for name, training in self.trainings.items()}
+        """Return the paths of the trained models: the best checkpoint of a run if it has one."""
+        return {name: _trained_model(training.run) for name, training in self.trainings.items()}
 
     def accuracy(self, model: str, format: str, subject: str = "") -> Accuracy | None:
         """Return our accuracy of a model on a benchmark, or on one subject of it; None: none yet.
@@ -129,6 +133,13 @@ def _few_shot(run: RunRecord, name: str) -> bool:
 
 # Of a BenchmarkConfig; an option text with equation 1 is the paper's, its letter the authors' code.
 _PAPER_SETTINGS = {"style": "authors", "reduction": "mean", "tokenization": "separate"}
+
+
+def _trained_model(run: RunRecord) -> epath.Path:
+    """Return the best checkpoint of a training run; its folder if none is known to be the best."""
+    if "best_checkpoint" in run.result or files.exists(selection.recorded_at(run.path)):
+        return run.path / layout.CHECKPOINTS / BEST
+    return run.path
 
 
 def _settings(run: RunRecord) -> dict[str, float]:

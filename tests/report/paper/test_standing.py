@@ -193,6 +193,19 @@ def test_explanations_by_people_are_those_that_a_student_was_trained_on(tmp_path
     }
 
 
+@pytest.mark.parametrize("known_by", ["validation", "readers", "nothing"])
+def test_the_best_checkpoint_of_a_training_run_is_its_model_if_it_has_one(tmp_path, known_by):
+    name = "teacher/560m/stage1"
+    run = training(tmp_path, "mine", "bloom-560m", stands_for=name)
+    if known_by == "validation":
+        run.result["best_checkpoint"] = "elsewhere/checkpoints/3"
+    if known_by == "readers":
+        files.write_json(run.path / "selection.json", {"step": 3})
+    ours = measured.Measured(standing.of_runs(Lineage([run])))
+    model = run.path if known_by == "nothing" else run.path / "checkpoints/best"
+    assert ours.trained == {name: model}
+
+
 def test_the_last_of_several_training_runs_gives_the_settings_and_the_folder(tmp_path):
     name = "teacher/560m/stage1"
     runs = [
