@@ -96,11 +96,9 @@ def compared_sets(lineage: Lineage, root: epath.PathLike) -> tuple[list[Compared
     training_of = trainings_of(all_answers, lineage)
     sets = []
     for group in answers.on_same_questions(all_answers):
-        alike: dict[str, list[Answers]] = {}
-        for one in sorted(group, key=_most_questions_first):
-            alike.setdefault(_alike(one, training_of[str(one.run.path)], lineage), []).append(one)
-        if len(alike) > 1:
-            models = [without_repeats(own, training_of, lineage)[0] for own in alike.values()]
+        by_model = _by_model(group, training_of, lineage)
+        if len(by_model) > 1:
+            models = [without_repeats(own, training_of, lineage)[0] for own in by_model]
             labelled = list(zip(_labels(models, lineage, root), models, strict=True))
             sets.append(compared_set(labelled, training_of, lineage))
     return sets, problems
@@ -109,6 +107,35 @@ def compared_sets(lineage: Lineage, root: epath.PathLike) -> tuple[list[Compared
 def trainings_of(all_answers: Sequence[Answers], lineage: Lineage) -> dict[str, RunRecord | None]:
     """Return the training run behind each evaluation, by the path of the evaluation."""
     return {str(one.run.path): lineage.training_of(one.run) for one in all_answers}
+
+
+def _by_model(
+    group: Sequence[Answers], training_of: Mapping[str, RunRecord | None], lineage: Lineage
+) -> list[list[Answers]]:
+    """Return the answers of each model, those of seeds that differ in nothing else together."""
+    alike: dict[str, list[Answers]] = {}
+    for one in sorted(group, key=_most_questions_first):
+        alike.setdefault(_alike(one, training_of[str(one.run.path)], lineage), []).append(one)
+    return [part for own in alike.values() for part in _by_step(own, training_of, lineage)]
+
+
+def _by_step(
+    alike: Sequence[Answers], training_of: Mapping[str, RunRecord | None], lineage: Lineage
+) -> list[list[Answers]]:
+    """Return the answers of each step if a training was evaluated at several steps, or else all.
+
+    An extended run is another model than before, and neither a repeat nor a seed of it. Otherwise
+    steps may differ, since seeds may stop early.
+    """
+    by_step: dict[int | None, list[Answers]] = {}
+    steps_of_seeds: dict[tuple[Any, ...], set[int | None]] = {}
+    for one in alike:
+        step = one.run.result.get("step")
+        by_step.setdefault(step, []).append(one)
+        if (training := training_of[str(one.run.path)]) is not None:
+            steps_of_seeds.setdefault(lineage.seeds(training), set()).add(step)
+    several = any(len(steps) > 1 for steps in steps_of_seeds.values())
+    return list(by_step.values()) if several else [list(alike)]
 
 
 def without_repeats(

@@ -207,6 +207,38 @@ def test_the_same_model_evaluated_twice_counts_once(students):
     assert only_pair(students).result.seeds == (1, 1)
 
 
+def evaluate_again(runs, name, step, marks):
+    """Add an evaluation of a run of `seeded` that has been extended up to a step."""
+    before, after = runs / f"evaluate_{name}", runs / f"evaluate_{name}_at_{step}"
+    files.write_json(after / "config.json", files.read_json(before / "config.json"))
+    result = files.read_json(before / "result.json")
+    result |= {"step": step, "digest": f"sha256:{name} at {step}"}
+    files.write_json(after / "result.json", result)
+    answer(after, marks)
+
+
+def test_a_run_that_was_extended_between_its_evaluations_is_two_models(students):
+    seeded(students, "long-1", 1, CMF)
+    seeded(students, "long-2", 2, CMF)
+    evaluate_again(students, "long-1", 30, TEXT)
+    own, _ = compared(students).sets[0]
+    evaluations = {tuple(one.run.name for one in model.runs) for model in own.models}
+    assert evaluations == {
+        ("evaluate_long-1", "evaluate_long-2"),
+        ("evaluate_long-1_at_30",),
+        ("evaluate_student_CMF",),
+        ("evaluate_student_text",),
+    }
+
+
+def test_seeds_that_stopped_at_different_steps_are_one_model(students):
+    for seed in (1, 2):
+        seeded(students, f"long-{seed}", seed, CMF)
+        change(students / f"evaluate_long-{seed}" / "result.json", step=10 * seed)
+    labels = {model.label: model.seeds for model in compared(students).sets[0][0].models}
+    assert labels == {"long-*": 2, "student_CMF": 1, "student_text": 1}
+
+
 def test_the_same_model_with_other_settings_is_compared_with_itself(students):
     evaluation = students / "evaluate_texts"
     evaluation.mkdir()
