@@ -12,6 +12,7 @@ import jinja2
 from teacherlm_jax.annotation.gates.text_faults import words
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.data.sample import KINDS, Sample
+from teacherlm_jax.errors import UserError
 from teacherlm_jax.report.explanations import KIND_NAMES
 from teacherlm_jax.report.reading import joined_samples
 from teacherlm_jax.report.reading.joined_samples import JoinedSamples, key_of
@@ -30,7 +31,8 @@ def report_samples(config: ReportConfig, run: Run) -> dict[str, Any]:
     """Write the page on `config.samples` and log what it shows.
 
     Returns the path of the `page`, its `digest`, the number of `samples` and `explanations` on it,
-    and the number of `rows` by path. Raises UserError as `joined_samples.join` does.
+    and the number of `rows` by path. Raises UserError as `joined_samples.join` does, and if the
+    folder has another page.
     """
     refused = RefusedRows(run.path / layout.REFUSED)
     try:
@@ -46,6 +48,7 @@ def report_samples(config: ReportConfig, run: Run) -> dict[str, Any]:
     data = page_data(joined, config)
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    _refuse_other_page(run, digest)
     page = run.path / layout.READING_HTML
     files.write_text(page, html_page(data["title"], text, digest))
     for note in joined.notes:
@@ -65,6 +68,15 @@ def report_samples(config: ReportConfig, run: Run) -> dict[str, Any]:
         "explanations": explanations,
         "rows": dict(joined.rows),
     }
+
+
+def _refuse_other_page(run: Run, digest: str) -> None:
+    """Raise UserError if the folder has a page of another digest, to which its ratings belong."""
+    if run.result is not None and run.result.get("digest", digest) != digest:
+        raise UserError(
+            f"config.output={run.address}: has the page of other explanations or settings, and "
+            "ratings belong to one page; choose another config.output"
+        )
 
 
 def page_data(joined: JoinedSamples, config: ReportConfig) -> dict[str, Any]:

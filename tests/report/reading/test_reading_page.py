@@ -96,6 +96,19 @@ def test_the_same_runs_give_the_same_page_and_another_seed_another_one(two_runs,
     assert other != first
 
 
+def test_a_page_is_not_replaced_by_that_of_other_explanations(
+    two_runs, make_page, tmp_path, capsys
+):
+    page = make_page(*two_runs)
+    kept = page.read_bytes()
+    third = write_run(tmp_path / "three", [row(n, "three") for n in range(9)])
+    assert main.main(["report", "--samples", str(two_runs[0]), str(third)]) != 0
+    message = f"config.output={page.parent}: has the page of other explanations or settings"
+    assert message in capsys.readouterr().err
+    assert page.read_bytes() == kept
+    make_page(two_runs[0], third, output=tmp_path / "other")
+
+
 def test_a_single_run_has_one_side(two_runs, make_page):
     data = data_of(make_page(two_runs[0]))
     assert data["sides"] == 1 and data["names"] == ["teacher"]
