@@ -92,7 +92,7 @@ class Lineage:
         preparation = self._preparation_of(training)
         if preparation is None:
             return False
-        return any(self._annotations.find(RecordedInput(path)) for path in _sources(preparation))
+        return any(self._is_of_annotation(path) for path in _sources(preparation))
 
     def data_of(self, training: RunRecord) -> epath.Path | None:
         """Return the folder of a training run's data, which may have moved; None if not known."""
@@ -107,6 +107,12 @@ class Lineage:
             return None if changed else StoragePath(path)
         mixture = self._preparations.place_of(preparation, _digest(training, "data"))
         return preparation.path / (mixture or StoragePath(path).name)
+
+    def _is_of_annotation(self, source: epath.Path) -> bool:
+        """Return whether a path or a glob names files of an annotation run."""
+        if self._annotations.find(RecordedInput(source)) is not None:
+            return True
+        return self._annotations.any_matches(source, layout.SAMPLES)
 
     def _preparation_of(self, training: RunRecord) -> RunRecord | None:
         path, digest = training.config.get("data", ""), _digest(training, "data")

@@ -5,6 +5,7 @@ a digest cannot decide, because a copy has no checkpoints, the recorded outputs 
 """
 
 import dataclasses
+import fnmatch
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -14,6 +15,7 @@ from teacherlm_jax.config.endpoint_config import is_endpoint
 from teacherlm_jax.hf import hub
 from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.storage import locations
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.wording import counted
 
 _MOST_NAMED = 3
@@ -78,6 +80,16 @@ class Origins:
         moved = [at for at in moved if not self._is_ruled_out(at, wanted)]
         return self._runs[moved[0]] if len(moved) == 1 and not wanted.changed else None
 
+    def any_matches(self, pattern: epath.Path, inside: str) -> bool:
+        """Return whether a glob can name files in the folder `inside` of a run, also a moved one.
+
+        Like a path, the glob is compared with the folders and the recorded outputs of the runs.
+        """
+        parts = locations.absolute(pattern).parts
+        known = {*self._at_folder, *self._at_output}
+        folders = ((StoragePath(folder) / inside).parts for folder in known)
+        return any(_matches_start(parts, folder) for folder in folders)
+
     def place_of(self, run: RunRecord, digest: str) -> str:
         """Return where in a run folder the output with a digest is; empty if it is not there."""
         digests = self._outputs_at(self._runs.index(run)).digests
@@ -129,6 +141,14 @@ class Origins:
 def _is_in_a_folder(wanted: RecordedInput) -> bool:
     name = str(wanted.path)
     return bool(name) and not hub.is_address(name) and not is_endpoint(name)
+
+
+def _matches_start(pattern: Sequence[str], folder: Sequence[str]) -> bool:
+    """Return whether a folder matches the beginning of a glob; both as parts of a path."""
+    pairs = zip(pattern, folder, strict=False)
+    return len(pattern) > len(folder) and all(
+        part == name or fnmatch.fnmatchcase(name, part) for part, name in pairs
+    )
 
 
 def _named(names: Sequence[str]) -> str:

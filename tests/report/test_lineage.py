@@ -68,6 +68,32 @@ def test_a_training_that_did_not_change_its_model_is_not_where_others_started(tm
     assert Lineage(find_runs(tmp_path, None)).seeds(record(tmp_path, "b")) == (0,)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "student"),
+    [
+        ("annotate/*/samples/*.jsonl", True),
+        ("annot*/[!x]*/*/part-*.jsonl", True),
+        ("annotate/*/rejected/*.jsonl", False),
+        ("annotate/*.jsonl", False),
+        ("other/*/samples/*.jsonl", False),
+    ],
+)
+def test_students_of_a_swept_annotation_are_known_by_the_pattern_of_its_samples(
+    tmp_path, pattern, student
+):
+    root = tmp_path / "runs"
+    for task in ("first", "second"):
+        settings = {"output": str(root / "annotate" / task)}
+        path = root / "annotate" / task / "config.json"
+        files.write_json(path, {"verb": "annotate", "config": settings})
+    settings = {"root": str(root), "sources": [{"path": pattern}], "output": str(root / "data")}
+    files.write_json(root / "data/config.json", {"verb": "prepare", "config": settings})
+    train(root / "student", data=str(root / "data/student_CMF"))
+    assert Lineage(find_runs(root, None)).is_student(record(root, "student")) == student
+    moved = root.rename(tmp_path / "moved")
+    assert Lineage(find_runs(moved, None)).is_student(record(moved, "student")) == student
+
+
 def test_data_is_found_by_the_digest_of_its_manifest(runs):
     inputs = {"data": files.file_digest(runs / "student_data/student_CMF/manifest.json")}
     files.write_json(runs / "stage1" / "inputs.json", inputs)
