@@ -26,6 +26,7 @@ from teacherlm_jax.wording import printable
 
 _SVG = ".svg"
 _FILTER_FROM = 8  # tables with more rows can be filtered
+_MARKUP = re.compile(r"[\\`\[\]|*~$]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def write(run: Run, title: str, lede: str, blocks: Sequence[Block], summary: str) -> epath.Path:
@@ -140,9 +141,13 @@ def _whole(cell: Cell) -> str:
 
 
 def markdown_line(text: str) -> str:
-    """Return a text as one line of Markdown without HTML, links, code or the end of a cell."""
+    """Return a text as one line of Markdown, or a cell, that shows every character of it.
+
+    HTML, links, code, emphasis, formulas and the end of a cell are escaped. An underscore within a
+    word begins no emphasis and stays as it is.
+    """
     plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`\[\]|])", r"\\\1", plain)
+    return _MARKUP.sub(r"\\\g<0>", plain)
 
 
 def _text(name: str) -> str:

@@ -41,3 +41,19 @@ def test_a_short_curve_is_drawn_whole_beside_many_long_ones(tmp_path):
     blocks = [_figure(0, 100, POINTS), _figure(1, 1, 40)]
     page.write(run, "Many", "101 runs.", blocks, "")
     assert _points((run.path / "figures/loss-2.svg").read_text()) >= 39
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("2*3*4 = 24", r"2\*3\*4 = 24"),
+        ("long-* and *text*", r"long-\* and \*text\*"),
+        ("about ~5 and ~~6~~", r"about \~5 and \~\~6\~\~"),
+        ("$3 and $4", r"\$3 and \$4"),
+        ("_one_ and __two__", r"\_one\_ and \_\_two\_\_"),
+        ("student_CMF and _CMF", r"student_CMF and \_CMF"),
+        ("a\\b `c` [d](e) | <f> & g\nh", r"a\\b \`c\` \[d\](e) \| &lt;f> &amp; g h"),
+    ],
+)
+def test_a_line_of_markdown_shows_every_character_of_a_text(text, line):
+    assert page.markdown_line(text) == line
