@@ -111,7 +111,7 @@ def join(
     collected = [_Collected(path, limit, seed, refused) for path in dict.fromkeys(paths)]
     teachers = _teachers(paths, authors, collected)
     by_path = {own.path: own for own in collected}
-    keys = _drawn((key for own in collected for key in own.samples), limit, seed)
+    keys = _drawn(collected, limit, seed)
     rows = [tuple(by_path[teacher.path].samples.get(key) for teacher in teachers) for key in keys]
     own = [tuple(map(_of_teacher, teachers, row)) for row in rows]
     shown = [row for row in own if any(row)]
@@ -142,10 +142,14 @@ def _name(sample: Sample) -> str:
     return "\n".join(key_of(sample))
 
 
-def _drawn(keys: Iterable[Key], limit: int, seed: int) -> list[Key]:
-    """Return up to `limit` keys, in their order or, if there are more, in the order of the draw."""
-    different = list(dict.fromkeys(keys))
-    if len(different) <= limit:
+def _drawn(collected: Sequence[_Collected], limit: int, seed: int) -> list[Key]:
+    """Return up to `limit` keys, in their order or, if there are more, in the order of the draw.
+
+    There are more if all paths together have more keys, or if one path has more rows, of which
+    `_Collected` has drawn a part.
+    """
+    different = list(dict.fromkeys(key for own in collected for key in own.samples))
+    if len(different) <= limit and all(own.rows <= limit for own in collected):
         return different
     subsample = SeededSubsample[Key](limit, seed)
     for key in different:
