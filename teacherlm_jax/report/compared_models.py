@@ -234,24 +234,35 @@ def _seed(training: RunRecord | None) -> int:
 def _labels(
     groups: Sequence[Sequence[Answers]], lineage: Lineage, root: epath.PathLike
 ) -> list[str]:
-    """Return a label for each group.
+    """Return a different label for each group: the shortest that no other group has."""
+    options = [_possible_labels(group, lineage, root) for group in groups]
+    levels = list(zip(*options, strict=True))
+    return [
+        next(
+            (one for one, level in zip(own, levels, strict=True) if level.count(one) == 1), own[-1]
+        )
+        for own in options
+    ]
 
-    Those of equal models name their evaluations and, if these are equal too, their benchmarks: an
-    evaluation may score the same questions in two ways.
+
+def _possible_labels(
+    group: Sequence[Answers], lineage: Lineage, root: epath.PathLike
+) -> tuple[str, ...]:
+    """Return labels of a group: what its models share, then with ever more that is its own.
+
+    That is what its evaluations share, then their benchmarks too, as an evaluation may score the
+    same questions in two ways, then the names of all models, then those of all evaluations.
     """
-    plain = [_common([lineage.label(one.run, root) for one in group]) for group in groups]
-    evaluations = [_common([one.run.name for one in group]) for group in groups]
-    benchmarks = [_common([one.benchmark for one in group]) for group in groups]
-    named = list(zip(plain, evaluations, strict=True))
-    labels = []
-    for (label, evaluation), benchmark in zip(named, benchmarks, strict=True):
-        if plain.count(label) == 1:
-            labels.append(label)
-        elif named.count((label, evaluation)) == 1:
-            labels.append(f"{label} ({evaluation})")
-        else:
-            labels.append(f"{label} ({evaluation}, {benchmark})")
-    return labels
+    models = [lineage.label(one.run, root) for one in group]
+    evaluations = [one.run.name for one in group]
+    label, evaluation = _common(models), _common(evaluations)
+    return (
+        label,
+        f"{label} ({evaluation})",
+        f"{label} ({evaluation}, {_common([one.benchmark for one in group])})",
+        f"{label} ({', '.join(models)})",
+        f"{label} ({', '.join(evaluations)})",
+    )
 
 
 def _common(names: Sequence[str]) -> str:

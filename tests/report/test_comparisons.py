@@ -231,6 +231,18 @@ def test_a_run_that_was_extended_between_its_evaluations_is_two_models(students)
     }
 
 
+def test_models_that_would_have_the_same_label_list_their_names(students):
+    for number in range(1, 5):
+        seeded(students, f"run-050{number}", number, CMF, batch_size=8 + number % 2)
+    own, _ = compared(students).sets[0]
+    assert {model.label for model in own.models} == {
+        "run-050* (run-0501, run-0503)",
+        "run-050* (run-0502, run-0504)",
+        "student_CMF",
+        "student_text",
+    }
+
+
 def test_seeds_that_stopped_at_different_steps_are_one_model(students):
     for seed in (1, 2):
         seeded(students, f"long-{seed}", seed, CMF)
