@@ -20,7 +20,7 @@ class RatedTeacher:
     """A teacher whose explanations are read.
 
     Attributes:
-        name: the path or the author, whichever tells the teachers apart.
+        name: the path, or the author if `config.authors` chose among the authors of the path.
         path: run folder or file with the explanations.
         author: label of the explanations in it.
         models: by kind, the models that wrote them, whether or not a page shows their samples:
@@ -173,8 +173,8 @@ def _teachers(
             "or two authors; name them, as in --config.authors=teacher,human"
         )
     apart = len({path for path, _ in pairs}) == len(pairs)
-    several = len(collected) > 1
-    return [RatedTeacher(path if apart and several else name, path, name) for path, name in pairs]
+    usual = len(collected) > 1 or collected[0].names() == [pairs[0][1]]
+    return [RatedTeacher(path if apart and usual else name, path, name) for path, name in pairs]
 
 
 def _pairs_of(

@@ -47,7 +47,9 @@ def test_the_authors_of_one_file_are_two_teachers(tmp_path):
     for sample in rows:
         sample["explanations"]["cot"] |= {"human": "By heart.", "gpt4": "I know."}
     folder = write_run(tmp_path / "run", rows)
-    assert [teacher.author for teacher in joined(folder).teachers] == ["teacher"]
+    (teacher,) = joined(folder).teachers
+    assert (teacher.name, teacher.author) == (str(folder), "teacher")
+    assert [teacher.name for teacher in joined(folder, authors=("human",)).teachers] == ["human"]
     assert joined(folder).notes == (f"{folder}: explanations by gpt4 and human are not shown",)
     pair = joined(folder, authors=("human", "teacher"))
     assert [teacher.name for teacher in pair.teachers] == ["human", "teacher"]

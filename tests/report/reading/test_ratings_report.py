@@ -56,19 +56,29 @@ def test_win_rates_mean_ratings_and_agreement_of_two_readers(rate, capsys):
     assert "one against two" in page and "Krippendorff" in page
 
 
+def data_of(page):
+    """Return what a page shows."""
+    text = page.read_text().partition('id="data">')[2].partition("</script>")[0]
+    return json.loads(text)
+
+
+def of_page(path, data):
+    """Give a file of ratings the key of a page, and return its path."""
+    first, *lines = path.read_text().splitlines()
+    first = json.loads(first) | {"key": data["key"]}
+    path.write_text("\n".join([json.dumps(first), *lines]))
+    return path
+
+
 def test_sides_of_a_blind_page_are_resolved_by_its_seed(rate, two_runs, make_page):
     make_page(*two_runs, arguments=("--blind", "--config.seed=5"))
-    page = (two_runs[0].with_name("one.reading") / "reading.html").read_text()
-    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    data = data_of(two_runs[0].with_name("one.reading") / "reading.html")
     rows = []
     for index, kind, left, right in data["items"]:
         if left and right:
             better = "left" if " two:" in left[0] else "right"
             rows.append((data["samples"][index][0], data["kinds"][kind], None, None, better))
-    path = rate("anna", rows)
-    first, *lines = path.read_text().splitlines()
-    first = json.loads(first) | {"key": data["key"]}
-    path.write_text("\n".join([json.dumps(first), *lines]))
+    path = of_page(rate("anna", rows), data)
     (win,) = report(path)["win_rates"]
     assert win["first"] == str(two_runs[1]) and (win["wins"], win["losses"]) == (8, 0)
 
@@ -102,6 +112,15 @@ def test_ratings_of_one_teacher_have_means_only(rate):
     assert result["win_rates"] == [] and result["left_preferred"] is None
     assert result["mean_ratings"][0]["mean"] == 4
     assert result["agreement"]["rating"] == {"units": 0, "alpha": None, "equal": None}
+
+
+def test_ratings_of_pages_with_one_teacher_each_are_combined(rate, two_runs, make_page):
+    paths = [
+        of_page(rate(run.name, [("s-1", "cot", mark, None, None)]), data_of(make_page(run)))
+        for run, mark in zip(two_runs, (4, 2), strict=True)
+    ]
+    means = {own["teacher"]: own["mean"] for own in report(*paths)["mean_ratings"]}
+    assert means == {str(two_runs[0]): 4, str(two_runs[1]): 2}
 
 
 @pytest.mark.parametrize(

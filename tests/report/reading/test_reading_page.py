@@ -111,7 +111,7 @@ def test_a_page_is_not_replaced_by_that_of_other_explanations(
 
 def test_a_single_run_has_one_side(two_runs, make_page):
     data = data_of(make_page(two_runs[0]))
-    assert data["sides"] == 1 and data["names"] == ["teacher"]
+    assert data["sides"] == 1 and data["names"] == [str(two_runs[0])]
     assert all(len(item) == 3 for item in data["items"])
 
 
