@@ -8,7 +8,7 @@ from benchmarks.evidence import comparisons
 from benchmarks.evidence.outcomes import Rows, Runs
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.pipelines.evidence_steps import study_students, study_teachers
-from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
+from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT, SIZES
 
 NAMES = {"cot": "chains of thought", "fundamental": "fundamentals", "mistake": "common mistakes"}
 BUDGETS = ("steps", "tokens", "passes")
@@ -204,12 +204,17 @@ def correct_table(explanations: Runs) -> str:
         of_writer.setdefault(writer, []).append(row["correct"])
     lines = [
         [*writer, len(shares), *(percent(correct[kind] for correct in shares) for kind in KINDS)]
-        for writer, shares in sorted(of_writer.items())
+        for writer, shares in sorted(of_writer.items(), key=lambda item: by_size(*item[0]))
     ]
     return harness.table(
         ("size", "correct explanations by", "seeds", *(f"{NAMES[kind]}, %" for kind in KINDS)),
         lines,
     )
+
+
+def by_size(size: str, name: str) -> tuple[int, str]:
+    """Return a sort key of a size of a teacher and a name: small teachers first."""
+    return list(SIZES).index(size), name
 
 
 def stage_name(stage: str) -> str:

@@ -111,7 +111,8 @@ def _teacher_tables(part: str, rows: Rows) -> str:
     """Return comparisons of staged teachers with the control, and the levels of all."""
     sizes = study_teachers.PARTS[part]
     teachers, explanations = (
-        [row for row in rows[name] if row["size"] in sizes] for name in ("teachers", "explained")
+        [row for size in sizes for row in rows[name] if row["size"] == size]
+        for name in ("teachers", "explained")
     )
     return "\n".join(
         (
@@ -157,7 +158,9 @@ def _level_table(teachers: Runs) -> str:
             len(runs),
             *(student_tables.percent(row[name] for row in runs) for name in ("trained", "unseen")),
         ]
-        for model, runs in sorted(of_model.items())
+        for model, runs in sorted(
+            of_model.items(), key=lambda item: student_tables.by_size(*item[0])
+        )
     ]
     header = ("size", "teacher", "seeds", "accuracy, %", "accuracy, held-out families, %")
     return harness.table(header, lines)
