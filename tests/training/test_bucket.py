@@ -174,7 +174,7 @@ def _copy_as_the_message_says(message):
         if os.path.isdir(path):
             upload(Path(path), address + os.path.basename(path))
         else:
-            objects.upload(path, address + os.path.basename(path))
+            objects.upload(Path(path), address + os.path.basename(path))
 
 
 def test_a_run_moves_from_a_disk_to_a_bucket(bucket, prepared, on_disk, capsys):
