@@ -124,6 +124,50 @@ def test_the_shares_of_correct_and_of_checked_texts_are_those_of_the_records():
     assert f"The check leaves out {left_out:.0f}% of the texts" in text
 
 
+def test_the_statements_about_sizes_follow_from_the_records():
+    rows = recorded.rows_of(recorded.read_all())
+    text = page.PAGE.read_text(encoding="utf-8")
+    readme = (harness.ROOT / "README.md").read_text(encoding="utf-8")
+    accuracy, correct = (
+        {size: compare(size) for size in ("small", "medium", "large")}
+        for compare in (
+            lambda size: tables.staged(rows["teachers"], size, "trained"),
+            lambda size: tables.explained(rows["explained"], size, "stage2"),
+        )
+    )
+    shown = {size: comparisons.with_half_width(one) for size, one in accuracy.items()}
+    assert (shown["small"][0], shown["large"][0]) == ("-", "+")
+    assert (
+        f"Large teachers are {shown['large'][1:]} points more accurate if they are trained in "
+        f"stages 1 and 2, and small ones {shown['small'][1:]} points less."
+    ) in text
+    mean, bounds = comparisons.with_bounds(accuracy["large"]).split(" ", 1)
+    assert f"large ones are {mean[1:]} points more accurate {bounds}" in readme
+    of_explanations = [comparisons.with_half_width(one) for one in correct.values()]
+    assert (
+        "the differences are {} (small), {} (medium) and {} (large)".format(*of_explanations)
+    ) in text
+    control = [
+        100 * statistics.fmean(row["trained"] for row in rows["teachers"]
+                               if (row["size"], row["stage"]) == (size, tables.CONTROL))
+        for size in ("large", "small", "medium")
+    ]  # fmt: skip
+    assert (
+        "large teachers has {:.1f}%, less than those of small and medium size ({:.1f} and {:.1f}%)"
+    ).format(*control) in text
+
+
+def test_the_time_of_all_parts_is_the_sum_of_the_records():
+    seconds = sum(
+        of_seed["training_seconds"]
+        for part, records in recorded.read_all().items()
+        if part != study_real.PART
+        for of_seed in records.values()
+    )
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert f"on generated samples took {seconds / 3600:.1f} core-hours in total" in text
+
+
 def test_the_control_reads_about_as_many_tokens_as_the_stages():
     tokens = {}
     for row in recorded.rows_of(recorded.read_all())["teachers"]:
