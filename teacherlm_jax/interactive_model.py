@@ -124,6 +124,7 @@ class Model:
             subject_prefix=bool(subject),
             slots=self._slots(len(kinds)),
             engines=self._engines_for(sampling, len(kinds)),
+            scorer=self._scorer,
         )
         return {
             item.kind: Explanation(item.text, item.gates, item.finish_reason)

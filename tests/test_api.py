@@ -237,13 +237,14 @@ def test_generation_is_deterministic_for_a_seed(model):
 
 def test_later_calls_use_the_programs_of_earlier_ones(model, monkeypatch):
     def calls():
-        model.explain(QUESTION, OPTIONS, ANSWER, sampling=SHORT)
+        model.explain("Is ice cold or is it hot?", OPTIONS, ANSWER, sampling=SHORT)
         model.generate(QUESTION, sampling=SHORT)
 
     calls()
     monkeypatch.setattr(texts, "engine_of", lambda *_, **__: pytest.fail("compiled again"))
     calls()
-    model.explain("Is cold ice?", OPTIONS, ANSWER, sampling=SHORT, seed=1)
+    for longer in ("Is cold ice?", "Is ice ever so cold as that?"):
+        model.explain(longer, OPTIONS, ANSWER, sampling=SHORT, seed=1)
     model.generate("Is fire hot?", sampling=SHORT)
     with pytest.raises(pytest.fail.Exception, match="compiled again"):
         model.generate(QUESTION, sampling=dataclasses.replace(SHORT, max_new_tokens=6))

@@ -13,9 +13,10 @@ from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import DEFAULT_GATES, SamplingConfig, names
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.evaluation.scoring import Scorer
 from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.generation.slot_counts import SlotCounts
-from teacherlm_jax.generation.texts import LengthGroup, complete, on_mesh, text_of
+from teacherlm_jax.generation.texts import LengthGroup, complete, of_kept_engine, on_mesh, text_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,7 @@ def explain(
     subject_prefix: bool = False,
     slots: int = 64,
     engines: dict[LengthGroup, Engine] | None = None,
+    scorer: Scorer | None = None,
 ) -> list[GeneratedExplanation]:
     """Return explanations of all kinds for all samples, sample by sample.
 
@@ -86,6 +88,7 @@ def explain(
         subject_prefix: begin prompts with the sentence that names the subject, if a sample has one.
         slots: number of explanations generated at the same time.
         engines: engines that are kept from call to call; see `generation.texts.complete`.
+        scorer: scorer of the model for "answer_check"; None: a new one.
 
     Raises:
         UserError: an unknown kind or gate, two samples with one id, or a setting, a prompt's length
@@ -113,15 +116,19 @@ def explain(
         texts = {prompt.id: explanation for prompt, explanation in generated}
     explanations = [texts[prompt.id] for prompt in prompts]
     if answer_check.NAME in gates:
-        return _with_answer_check(model, explanations, gates)
+        return _with_answer_check(model, explanations, gates, scorer)
     return explanations
 
 
 def _with_answer_check(
-    model: LoadedModel, explanations: Sequence[GeneratedExplanation], gates: Sequence[str]
+    model: LoadedModel,
+    explanations: Sequence[GeneratedExplanation],
+    gates: Sequence[str],
+    scorer: Scorer | None,
 ) -> list[GeneratedExplanation]:
     """Add the verdicts of the gate that needs a model; verdicts are in the order of `gates`."""
-    found = answer_check.answers_found(model, [one.judged for one in explanations])
+    judged = [one.judged for one in explanations]
+    found = answer_check.answers_found(model, judged, scorer=scorer)
     checked = []
     for one, verdict in zip(explanations, found, strict=True):
         verdicts = gate_checks.with_verdict(gates, one.gates, answer_check.NAME, verdict)
@@ -168,6 +175,8 @@ def generate_explanations(
     if lengths is None:
         prompts = list(prompts)
         lengths = Counter(len(prompt.tokens) for prompt in prompts)
+        if engines is not None:
+            lengths = of_kept_engine(lengths, model.model.max_positions, sampling)
     running: dict[str, ExplanationPrompt] = {}  # those that are waiting or being continued
     rejected: dict[str, tuple[GeneratedExplanation, ...]] = {}  # earlier attempts, by prompt
 

@@ -138,9 +138,8 @@ def complete(
     if lengths is None:
         every = list(usable)
         lengths, usable = Counter(len(request.tokens) for request in every), iter(every)
-        if engines is not None and every:
-            limit = longest_prompt(model.model.max_positions, sampling)
-            lengths = {_rounded(max(lengths), limit): len(every)}
+        if engines is not None:
+            lengths = of_kept_engine(lengths, model.model.max_positions, sampling)
     groups = length_groups(lengths, slots, sampling.max_new_tokens, slot_shards(slots))
     engines = {} if engines is None else engines
     for group in groups:
@@ -154,10 +153,20 @@ def complete(
             yield from engines[group].generate(queue)
 
 
-def _rounded(length: int, limit: int) -> int:
-    """Return the next power of two, 64 at least; no more than `limit` unless that is 0."""
-    rounded = max(_SHORTEST, 1 << (length - 1).bit_length())
-    return min(rounded, limit) if limit else rounded
+def of_kept_engine(
+    lengths: Mapping[int, int], max_positions: int, sampling: SamplingConfig
+) -> dict[int, int]:
+    """Return lengths that make one group, whose engine serves later calls with similar prompts.
+
+    The longest prompt is rounded up to a power of two, 64 at least, as far as the learned positions
+    of the model allow.
+    """
+    if not lengths:
+        return {}
+    limit = longest_prompt(max_positions, sampling)
+    rounded = max(_SHORTEST, 1 << (max(lengths) - 1).bit_length())
+    longest = max(max(lengths), min(rounded, limit or rounded))
+    return {longest: sum(lengths.values())}
 
 
 def engine_of(
