@@ -122,20 +122,24 @@ def _by_model(
 def _by_step(
     alike: Sequence[Answers], training_of: Mapping[str, RunRecord | None], lineage: Lineage
 ) -> list[list[Answers]]:
-    """Return the answers of each step if a training was evaluated at several steps, or else all.
+    """Return the answers of the newest step of each training, and the others by step.
 
-    An extended run is another model than before, and neither a repeat nor a seed of it. Otherwise
+    An extended run is another model than before, and neither a repeat nor a seed of it. The newest
     steps may differ, since seeds may stop early.
     """
-    by_step: dict[int | None, list[Answers]] = {}
-    steps_of_seeds: dict[tuple[Any, ...], set[int | None]] = {}
-    for one in alike:
-        step = one.run.result.get("step")
-        by_step.setdefault(step, []).append(one)
-        if (training := training_of[str(one.run.path)]) is not None:
-            steps_of_seeds.setdefault(lineage.seeds(training), set()).add(step)
-    several = any(len(steps) > 1 for steps in steps_of_seeds.values())
-    return list(by_step.values()) if several else [list(alike)]
+    newest: dict[tuple[Any, ...], int] = {}
+    known = [(one, training_of[str(one.run.path)]) for one in alike]
+    seeds = [None if training is None else lineage.seeds(training) for _, training in known]
+    for one, own in zip(alike, seeds, strict=True):
+        if own is not None:
+            newest[own] = max(newest.get(own, 0), one.run.result.get("step") or 0)
+    current: list[Answers] = []
+    earlier: dict[int, list[Answers]] = {}
+    for one, own in zip(alike, seeds, strict=True):
+        step = one.run.result.get("step") or 0
+        is_earlier = own is not None and step < newest[own]
+        (earlier.setdefault(step, []) if is_earlier else current).append(one)
+    return [current, *earlier.values()]
 
 
 def without_repeats(

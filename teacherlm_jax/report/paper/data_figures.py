@@ -79,9 +79,9 @@ def _annotated(runs: Sequence[RunRecord]) -> Figures:
 
 
 def _source(annotation: Mapping[str, Any]) -> str:
-    """Return what identifies the samples of an annotation, given its config."""
-    source = annotation.get("source", {})
-    return repr((annotation.get("root"), *(source.get(key) for key in ("name", "path", "split"))))
+    """Return what identifies the source of an annotation, given its config."""
+    settings = {key: value for key, value in annotation["source"].items() if key != "limit"}
+    return repr((annotation.get("root"), sorted(settings.items())))
 
 
 def _task_of_human_texts(name: str) -> str:

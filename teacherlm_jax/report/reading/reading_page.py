@@ -74,8 +74,8 @@ def _refuse_other_page(run: Run, digest: str) -> None:
     """Raise UserError if the folder has a page of another digest, to which its ratings belong."""
     if run.result is not None and run.result.get("digest", digest) != digest:
         raise UserError(
-            f"config.output={run.address}: has the page of other explanations or settings, and "
-            "ratings belong to one page; choose another config.output"
+            f"config.output={run.address}: has a page of other explanations or settings, or of an "
+            "earlier version, and ratings belong to one page; choose another config.output"
         )
 
 

@@ -103,7 +103,7 @@ def test_a_page_is_not_replaced_by_that_of_other_explanations(
     kept = page.read_bytes()
     third = write_run(tmp_path / "three", [row(n, "three") for n in range(9)])
     assert main.main(["report", "--samples", str(two_runs[0]), str(third)]) != 0
-    message = f"config.output={page.parent}: has the page of other explanations or settings"
+    message = f"config.output={page.parent}: has a page of other explanations or settings"
     assert message in capsys.readouterr().err
     assert page.read_bytes() == kept
     make_page(two_runs[0], third, output=tmp_path / "other")
