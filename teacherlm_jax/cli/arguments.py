@@ -120,7 +120,10 @@ def _parse(
         option = f"--{fields.option_of(name)}"
         parser.add_argument(option, dest=name, type=_value_of(hint), **_number_of_values(hint))
     flags = {f"--{fields.option_of(name)}" for name, hint in named.items() if hint is bool}
-    words = [f"{word}=true" if word in flags else word for word in words]  # not the next word
+    words = [  # a flag does not take the next word as its value, unless that is one
+        f"{word}=true" if word in flags and following.lower() not in ("true", "false") else word
+        for word, following in zip(words, (*words[1:], ""), strict=False)
+    ]
     parsed, rest = parser.parse_known_args(words)
     for word in rest:
         if word.startswith("-"):
@@ -139,7 +142,7 @@ def _number_of_values(hint: Any) -> dict[str, Any]:
     """Return argparse's settings for an option of a type: tuples take several words."""
     if typing.get_origin(hint) is tuple:
         return {"nargs": "+"}
-    return {}
+    return {"nargs": "?", "const": True} if hint is bool else {}
 
 
 def _value_of(hint: Any) -> Callable[[str], Any]:

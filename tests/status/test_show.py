@@ -36,6 +36,7 @@ def test_one_run_is_shown_as_a_block_and_as_json(stopped, typed):
     (status,) = json.loads(text)
     assert code == 0 and status["state"] == "stopped" and status["progress"]["step"] == 40
     assert json.loads(typed("--json", stopped)[1])[0]["state"] == "stopped"
+    assert not typed(stopped, "--json", "false")[1].startswith("[")
 
 
 def test_a_folder_of_runs_is_shown_as_all_its_runs(stopped, failed, finished, root, typed):
