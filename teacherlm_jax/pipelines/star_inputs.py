@@ -13,6 +13,7 @@ from typing import Any
 
 from teacherlm_jax.config import SourceConfig, StarConfig
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.hf import hub
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sources.raw_rows import digest_of_list, open_rows
 from teacherlm_jax.storage import files
@@ -22,8 +23,9 @@ from teacherlm_jax.storage.paths import StoragePath
 def inputs(config: StarConfig) -> dict[str, str]:
     """Return the digest of each dataset, and of `init_from` if it is set, by config key.
 
-    An input that is gone has the digest that the run recorded. Raises UserError if it recorded
-    none.
+    A dataset that cannot be read any more, which only the first step needs, and weights that are
+    gone have the digest that the run recorded. Raises UserError if it recorded none, and for
+    weights that are damaged.
     """
     path = StoragePath(config.output) / layout.INPUTS
     recorded = files.read_json(path) if files.exists(path) else {}
@@ -33,6 +35,8 @@ def inputs(config: StarConfig) -> dict[str, str]:
     }
     if config.init_from:
         digests["init_from"] = lambda: _in_own_process(_of_model, config.init_from)
+        if not hub.is_address(config.init_from) and files.is_folder(StoragePath(config.init_from)):
+            recorded = {key: digest for key, digest in recorded.items() if key != "init_from"}
     return {key: _or_recorded(digest, recorded.get(key)) for key, digest in digests.items()}
 
 
