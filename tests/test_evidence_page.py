@@ -142,7 +142,7 @@ def test_the_statements_about_sizes_follow_from_the_records():
         f"stages 1 and 2, and small ones {shown['small'][1:]} points less."
     ) in text
     mean, bounds = comparisons.with_bounds(accuracy["large"]).split(" ", 1)
-    assert f"large ones are {mean[1:]} points more accurate {bounds}" in readme
+    assert f"large ones are {mean[1:]} points more accurate {bounds[:-1]}" in readme
     of_explanations = [comparisons.with_half_width(one) for one in correct.values()]
     assert (
         "the differences are {} (small), {} (medium) and {} (large)".format(*of_explanations)
