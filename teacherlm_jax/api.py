@@ -31,25 +31,10 @@ from teacherlm_jax.config import (
     fields,
 )
 from teacherlm_jax.hf import any_model
-from teacherlm_jax.interactive_model import Explanation, Model, OptionScores
+from teacherlm_jax.interactive_model import Explanation as Explanation
+from teacherlm_jax.interactive_model import Model
+from teacherlm_jax.interactive_model import OptionScores as OptionScores
 from teacherlm_jax.pipelines import verbs
-
-__all__ = [
-    "Explanation",
-    "Model",
-    "OptionScores",
-    "annotate",
-    "compare",
-    "convert",
-    "dry_run",
-    "evaluate",
-    "figures",
-    "load",
-    "prepare",
-    "samples",
-    "train",
-    "write_report",
-]
 
 if TYPE_CHECKING:
     import altair
