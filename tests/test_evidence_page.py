@@ -263,6 +263,11 @@ def test_the_counts_of_real_questions_and_their_pilot_are_those_of_the_records()
     assert f"on the other {rows[0]['amount']:,} samples" in text
     assert f"and {papers:,} questions of the paper's benchmarks" in text
     assert f"tokens ({rows[0]['parameters'] / 1e6:.1f} million parameters)" in text
+    passes = {row["arm"]: row["tokens"] / row["pass_tokens"] for row in rows}
+    assert (
+        f"`text` makes {passes['text']:.1f} passes over its texts, and `C` {passes['C']:.1f}."
+        in text
+    )
 
     pilot = files.read_json(harness.RESULTS / "evidence" / "pilot.json")
 

@@ -99,3 +99,11 @@ def test_original_weights_that_have_changed_are_refused(words, tmp_path, capsys)
     problem = capsys.readouterr().err
     assert f"config.init_from={tmp_path}/original (digest sha256:" in problem
     assert "config.explained" not in problem
+
+
+def test_original_weights_that_are_damaged_are_not_taken_for_ones_that_are_gone(words, tmp_path):
+    assert main.main(words) == 0
+    shutil.rmtree(tmp_path / "original" / "checkpoints")
+    assert main.main(words) == 2
+    shutil.rmtree(tmp_path / "original")
+    assert main.main(words) == 0
