@@ -100,7 +100,10 @@ def parameters(model: ModelConfig) -> int:
 
 
 def _together(points: Sequence[StepEstimate]) -> StepEstimate:
-    """Return the estimate of the points of a sweep, with the first problem; None if one is None."""
+    """Return the sums of the points of a sweep, and the first problem.
+
+    Hours or storage that are not known for one point are not known for the sweep.
+    """
     hours = [point.hours for point in points]
     storage = [point.storage for point in points]
     return dataclasses.replace(

@@ -178,16 +178,21 @@ class _RecordedSamples:
         return True
 
     def refuse_missing(self, path: str, *, several: bool) -> None:
-        """Raise UserError if a sample on record was not in the source; `several`: has files."""
+        """Raise UserError if a sample on record was not in the source.
+
+        `several` says that the source has several files, whose names may be in the ids.
+        """
         query = "SELECT count(*), min(id) FROM samples WHERE seen = 0"
         missing, example = self._table.execute(query).fetchone()
         if missing:
-            why = ". Rows without ids of their own are named by file and line if there are "
-            why += "several files, so their ids change with a second file or another name"
+            hint = (
+                ". If rows have no ids of their own and there are several files, their ids contain "
+                "the name of the file, so they change with a second file or another name"
+            )
             raise UserError(
                 f"{path}: lacks {missing} of this job's samples, for example "
                 f"{example.decode('utf-8', 'surrogatepass')}; restore their rows, or choose "
-                f"another config.output{why if several else ''}"
+                f"another config.output{hint if several else ''}"
             )
 
 
