@@ -1,10 +1,12 @@
 """Advice in error messages about attention, which works when it is followed."""
 
+import inspect
 import re
 
 import jax.numpy as jnp
 import pytest
 
+import teacherlm_jax
 from teacherlm_jax.config import AnnotateConfig, EvaluateConfig, ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models.attention import attention
@@ -34,9 +36,11 @@ def test_rows_are_computed_with_the_attention_that_a_message_names():
 def test_long_rows_have_the_same_advice_and_the_keys_exist():
     with pytest.raises(UserError) as raised:
         attend("fused", LONGEST + 1)
-    assert "; choose 'blockwise' (the key is config.attention in annotate and evaluate)" in (
-        str(raised.value)
-    )
+    assert (
+        "; choose 'blockwise' (the key is config.attention in annotate and evaluate, the argument "
+        "is attention in teacherlm_jax.load)"
+    ) in str(raised.value)
     assert ModelConfig(attention="blockwise").attention == "blockwise"
     for kind in (AnnotateConfig, EvaluateConfig):
         assert "attention" in kind.__dataclass_fields__
+    assert "attention" in inspect.signature(teacherlm_jax.load).parameters
