@@ -82,9 +82,10 @@ class Workers:
 
     def remove_gone(self) -> None:
         """Remove the files of processes that are gone."""
-        alive = self.alive()
-        for file in files.names(self._folder):
-            if file.removesuffix(".json") not in alive:
+        listed, alive = files.names(self._folder), self.alive()
+        for file in listed:
+            next_beat = file.startswith(".") and len(alive) > 1  # perhaps of one that is alive
+            if file.removesuffix(".json") not in alive and not next_beat:
                 with contextlib.suppress(ExplainedError, OSError):
                     files.remove(self._folder / file)
 

@@ -7,15 +7,20 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks import stub_teacher
+from teacherlm_jax.annotation.shards import duplicate_verdicts
+from teacherlm_jax.annotation.shards.claims import ShardClaims
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.pipelines import verbs
+from teacherlm_jax.runs import layout
+from teacherlm_jax.runs.workers import Workers
 from teacherlm_jax.status.run_files import RunFiles
 from teacherlm_jax.status.run_status import read_status
 from teacherlm_jax.storage import files
@@ -68,9 +73,14 @@ def _contents(output):
     }
 
 
+def _output(together, output, number):
+    """Return the file with what one process prints."""
+    return together[1].parent / f"{Path(output).parent.name}-{number}.out"
+
+
 def _start(together, output, number):
     command = [sys.executable, "-m", "benchmarks.stub_teacher", str(SECONDS), "annotate"]
-    with (together[1].parent / f"{Path(output).name}-{number}.out").open("w") as out:
+    with _output(together, output, number).open("w") as out:
         return subprocess.Popen(
             [*command, f"--config={together[1]}", f"--config.output={output}"],
             cwd=ROOT, stdout=out, stderr=subprocess.STDOUT,
@@ -111,10 +121,15 @@ def _killed_and_joined(together, output, workers, kills):
     return [process.returncode for process in processes]
 
 
-def _check(output, alone, statuses):
-    assert _contents(output) == alone
+def _check(together, output, alone, statuses):
     terminated = {128 + signal.SIGTERM, -signal.SIGTERM}  # while it works, and before that
-    assert set(statuses) <= {0, -signal.SIGKILL, *terminated}
+    failed = {
+        number: _output(together, output, number).read_text()
+        for number, status in enumerate(statuses)
+        if status not in {0, -signal.SIGKILL, *terminated}
+    }
+    assert failed == {}, "\n".join(failed.values())
+    assert _contents(output) == alone
     assert 0 in statuses
     result = files.read_json(StoragePath(output) / "result.json")
     assert (result["rows"], result["kinds"]["cot"]["count"]) == (ROWS, ROWS)
@@ -123,7 +138,8 @@ def _check(output, alone, statuses):
 
 def test_four_processes_on_a_disk_write_the_bytes_of_one(together, alone, tmp_path):
     output = str(tmp_path / "run")
-    _check(output, alone, _killed_and_joined(together, output, workers=4, kills=3))
+    statuses = _killed_and_joined(together, output, workers=4, kills=3)
+    _check(together, output, alone, statuses)
     logs = [name for name in os.listdir(output) if name.startswith("log")]
     assert len(logs) >= 4
     shown = "".join((tmp_path / "run" / name).read_text() for name in logs)
@@ -132,4 +148,44 @@ def test_four_processes_on_a_disk_write_the_bytes_of_one(together, alone, tmp_pa
 
 def test_two_processes_in_a_bucket_write_the_bytes_of_one(together, alone, bucket):
     output = f"{bucket}/run"
-    _check(output, alone, _killed_and_joined(together, output, workers=2, kills=2))
+    statuses = _killed_and_joined(together, output, workers=2, kills=2)
+    _check(together, output, alone, statuses)
+
+
+def test_verdicts_on_all_texts_wait_for_a_process_that_still_holds_a_shard(
+    together, alone, tmp_path, monkeypatch
+):
+    output, released = StoragePath(tmp_path / "run"), threading.Event()
+    workers = Workers(output / layout.WORKERS, print)
+    claims = ShardClaims(output / layout.CLAIMS, workers)
+
+    def wait_for(folder, count):
+        end = time.monotonic() + 100
+        while len(files.names(folder)) < count:
+            assert time.monotonic() < end, f"{folder} has fewer than {count} files"
+            time.sleep(0.02)
+
+    def hold_a_shard():
+        wait_for(output / layout.WORKERS, 1)
+        workers.join()
+        claims.take("part-00000.slow")
+        wait_for(output / layout.COUNTS / layout.SAMPLES, ROWS // 5)
+        time.sleep(0.5)
+        released.set()
+        claims.release_all()
+        workers.leave()
+
+    record, began_after = duplicate_verdicts.record, []
+
+    def recorded(*job):
+        began_after.append(released.is_set())
+        return record(*job)
+
+    monkeypatch.setattr(duplicate_verdicts, "record", recorded)
+    stub_teacher.install(patch=monkeypatch.setattr)
+    slow = threading.Thread(target=hold_a_shard, daemon=True)
+    slow.start()
+    verbs.run("annotate", dataclasses.replace(together[0], output=str(output)))
+    slow.join()
+    assert began_after == [True]
+    assert _contents(str(output)) == alone

@@ -1,6 +1,7 @@
 """Heartbeats of processes that share a run folder."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ import time
 import pytest
 
 from teacherlm_jax.runs.workers import Workers
-from teacherlm_jax.storage import holders
+from teacherlm_jax.storage import files, holders
 from teacherlm_jax.storage.paths import StoragePath
 
 
@@ -57,6 +58,17 @@ def test_a_process_of_this_machine_that_ended_is_gone_at_once(tmp_path):
     assert here.others() == []
     here.remove_gone()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_heartbeat_of_a_living_process_is_not_removed(tmp_path):
+    beat(tmp_path, "a", process=os.getpid())
+    (tmp_path / ".b.json.x").touch()
+    here = workers(tmp_path)
+    here.remove_gone()
+    assert files.names(tmp_path) == [".b.json.x", "a.json"]
+    (tmp_path / "a.json").unlink()
+    here.remove_gone()
+    assert files.names(tmp_path) == []
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"holder": "a", "process": "x"}'])

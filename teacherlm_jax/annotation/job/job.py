@@ -18,6 +18,7 @@ from teacherlm_jax.annotation.job.job_plan import AnnotationJob, plan_job
 from teacherlm_jax.annotation.job.job_summary import summary
 from teacherlm_jax.annotation.session import AnnotationSession
 from teacherlm_jax.annotation.shards import duplicate_verdicts, shard_queue
+from teacherlm_jax.annotation.shards.claims import ShardClaims
 from teacherlm_jax.annotation.teachers import inputs
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.config.endpoint_config import is_endpoint
@@ -56,7 +57,7 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
                 session = AnnotationSession(config, run, job, _begin(run, job))
             else:
                 job = job_plan.current(job)  # others may have added new rows
-                if not session.unfinished(job):
+                if not session.in_work(job):
                     figures = session.progress.figures(session.stopwatch.seconds)
                     return distributed.of_first(
                         functools.partial(_finish, config, job, run, figures)
@@ -121,7 +122,7 @@ def _finish(
 
 def _clear(job: AnnotationJob, run: Run) -> None:
     """Remove files that dead processes left behind."""
-    exchange.remove(run.address / layout.CLAIMS)
+    ShardClaims(run.address / layout.CLAIMS, run.workers).remove_gone()
     run.workers.remove_gone()
     for kind in job.kinds:
         _, partial = job.folder.complete_by_name(kind)

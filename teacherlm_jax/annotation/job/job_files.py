@@ -4,6 +4,7 @@ A complete file in `texts/` or `samples/` has a file in `counts/` with its figur
 last and has the size in its name. A file without one, or of another size, is compared row by row.
 """
 
+import contextlib
 import dataclasses
 import re
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import Any
 from etils import epath
 
 from teacherlm_jax.data.sample import Sample, from_row
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import MissingFile, UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.locations import is_remote
@@ -199,6 +200,11 @@ def _stem(index: int) -> str:
 
 
 def _sizes(folder: epath.Path) -> Mapping[str, int]:
+    """Return the bytes of all files in a folder that other processes may change, by name."""
     if is_remote(folder):
         return objects.listing(folder)
-    return {name: files.size(folder / name) for name in files.names(folder)}
+    sizes = dict[str, int]()
+    for name in files.names(folder):
+        with contextlib.suppress(MissingFile):  # renamed or removed since it was listed
+            sizes[name] = files.size(folder / name)
+    return sizes

@@ -26,12 +26,16 @@ class ShardClaims:
 
     def held(self) -> set[str]:
         """Return the names that are claimed by this process, or by another one that is alive."""
+        return set(self._own) | self.held_by_others()
+
+    def held_by_others(self) -> set[str]:
+        """Return the names that are claimed by other processes that are alive."""
         alive = self._workers.alive()
-        held = set(self._own)
-        for name, number in self._numbers().items():
-            if name not in held and self._holder(f"{name}.{number}", alive):
-                held.add(name)
-        return held
+        return {
+            name
+            for name, number in self._numbers().items()
+            if name not in self._own and self._holder(f"{name}.{number}", alive)
+        }
 
     def take(self, name: str) -> bool:
         """Claim a free name; return False if another process was faster."""
@@ -53,6 +57,17 @@ class ShardClaims:
         for name in list(self._own):
             with contextlib.suppress(ExplainedError, OSError):
                 self.release(name)
+
+    def remove_gone(self) -> None:
+        """Remove the claims of processes that are gone.
+
+        Files that they did not finish are removed if no other process is alive.
+        """
+        listed, held, alone = files.names(self._folder), self.held(), not self._workers.others()
+        for file in listed:
+            gone = alone if file.startswith(".") else file.rpartition(".")[0] not in held
+            if gone:
+                files.remove(self._folder / file)
 
     def _numbers(self) -> dict[str, int]:
         """Return the highest number of each name."""

@@ -8,6 +8,7 @@ from teacherlm_jax.annotation.job.job_files import shard_name
 from teacherlm_jax.annotation.job.job_plan import AnnotationJob
 from teacherlm_jax.annotation.shards.claims import ShardClaims
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
+from teacherlm_jax.errors import MissingFile
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 
@@ -28,6 +29,14 @@ class ShardQueue:
         self._first = dict[tuple[str, ...], int]()  # shard that may need a teacher, by its kinds
         self._listed = 0.0  # time of the last listing of the folder
         self._list()
+
+    def in_work(self) -> bool:
+        """Return whether shards are unfinished, or claimed by other processes that are alive.
+
+        A process may be about to write the samples of a finished shard again. The same samples, but
+        the verdicts of gates that need all explanations are added to them after that.
+        """
+        return bool(self.unfinished() or self._claims.held_by_others())
 
     def unfinished(self) -> list[int]:
         """Return the shards whose annotated samples are missing."""
@@ -68,8 +77,20 @@ class ShardQueue:
         for index in range(first, shards):
             name = claim_name(index, teacher.kinds)
             if self._needs(index, teacher) and name not in held and self._claims.take(name):
-                return index
+                if self._still_needs(index, teacher):
+                    return index
+                self._claims.release(name)
         return None
+
+    def _still_needs(self, index: int, teacher: AnnotationTeacher) -> bool:
+        """Return whether a shard of this process's claim was not finished since the last listing.
+
+        Once all shards are finished, one process may be adding verdicts to them, alone.
+        """
+        if not files.exists(self._job.folder.samples(index)):
+            return True
+        self._list()
+        return self._needs(index, teacher)
 
     def _needs(self, index: int, teacher: AnnotationTeacher) -> bool:
         """Return whether a shard lacks something that a teacher writes, or only its samples."""
@@ -111,5 +132,9 @@ def _rows_of(job: AnnotationJob, kind: str) -> Iterator[tuple[int, int]]:
             yield index, rows
         elif f"{name}{files.PARTIAL}" in partial:
             path = job.folder.texts(kind, index)
-            content = files.read_bytes(path.with_name(f"{name}{files.PARTIAL}"))
-            yield index, min(rows, content.count(b"\n"))
+            try:
+                content = files.read_bytes(path.with_name(f"{name}{files.PARTIAL}"))
+            except MissingFile:  # another process has completed it since it was listed
+                yield index, rows
+            else:
+                yield index, min(rows, content.count(b"\n"))

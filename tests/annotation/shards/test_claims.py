@@ -75,6 +75,27 @@ def test_a_claim_that_is_released_while_it_is_read_is_free(process, monkeypatch)
     assert second.held() == set()
 
 
+def test_the_claims_of_others_are_those_of_living_processes(process):
+    (first, _), (second, gone), (third, _) = process(), process(), process()
+    assert first.take("a") and second.take("b") and third.take("c")
+    assert first.held_by_others() == {"b", "c"}
+    gone.leave()
+    assert first.held_by_others() == {"c"}
+
+
+def test_only_claims_of_processes_that_are_gone_are_removed(folder, process):
+    (first, own), (second, gone), (third, _) = process(), process(), process()
+    assert first.take("a") and second.take("b") and third.take("c")
+    unfinished = StoragePath(folder) / "claims" / ".d.1.x"
+    files.write_bytes(unfinished, b"")
+    gone.leave()
+    third.remove_gone()
+    assert files.names(StoragePath(folder) / "claims") == [".d.1.x", "a.1", "c.1"]
+    own.leave()
+    third.remove_gone()
+    assert files.names(StoragePath(folder) / "claims") == ["c.1"]
+
+
 def test_claims_that_a_store_does_not_remove_do_not_hide_why_the_process_ends(
     bucket, proxy, monkeypatch
 ):

@@ -4,18 +4,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from teacherlm_jax.annotation.shards.shard_queue import ShardQueue
+from teacherlm_jax.annotation.job.job_files import JobFolder
+from teacherlm_jax.annotation.shards.shard_queue import ShardQueue, on_disk
 from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 
 
 class _Claims:
     """Claims of this process and of others, in memory."""
 
     def __init__(self):
-        self.names = set()
+        self.names, self.others = set(), set()
 
     def held(self):
-        return set(self.names)
+        return self.names | self.others
+
+    def held_by_others(self):
+        return self.others
 
     def take(self, name):
         self.names.add(name)
@@ -36,11 +42,14 @@ class _Counted(set):
 
 
 @pytest.fixture
-def make_queue():
+def make_queue(tmp_path):
     """Function that makes the queue of a job whose files are counted in `done`, by part."""
 
     def make(shards, kinds, done):
-        folder = SimpleNamespace(counted=lambda part: dict.fromkeys(done.get(part, ()), 1))
+        folder = SimpleNamespace(
+            counted=lambda part: dict.fromkeys(done.get(part, ()), 1),
+            samples=lambda index: tmp_path / str(index),
+        )
         record = SimpleNamespace(shards=(256,) * shards)
         queue = ShardQueue(SimpleNamespace(folder=folder, record=record, kinds=kinds), _Claims())
         queue._counted = {part: _Counted(own) for part, own in queue._counted.items()}
@@ -97,3 +106,46 @@ def test_a_shard_that_others_finished_or_lost_is_noticed_at_the_next_listing(mak
     assert queue.unfinished() == [0, 3]
     assert queue.counted_rows() == {"cot": 512}
     assert queue.claim(teacher) == 0  # its file is gone
+
+
+def test_a_shard_that_others_finished_since_the_last_listing_is_not_opened_again(
+    make_queue, tmp_path
+):
+    done = {"cot": [], layout.SAMPLES: []}
+    queue, teacher = make_queue(4, ("cot",), done), _teacher("cot")
+    done["cot"], done[layout.SAMPLES] = [0, 1], [0, 1]
+    for index in (0, 1, 2):  # the samples of shard 2 are damaged, so they are not counted
+        (tmp_path / str(index)).touch()
+    assert queue.claim(teacher) == 2
+    assert queue._claims.names == {"part-00002.cot"}
+    assert queue.claim(teacher) == 3
+
+
+def test_a_job_is_in_work_until_other_processes_have_released_its_shards(make_queue):
+    queue = make_queue(2, ("cot",), {"cot": (0, 1), layout.SAMPLES: (0, 1)})
+    queue._claims.others = {"part-00001.cot"}
+    assert queue.in_work()
+    queue._claims.others = set()
+    assert not queue.in_work()
+    assert make_queue(2, ("cot",), {"cot": (0, 1), layout.SAMPLES: (0,)}).in_work()
+
+
+def test_a_partial_file_that_is_completed_while_it_is_counted_has_all_its_rows(
+    tmp_path, monkeypatch
+):
+    folder = JobFolder(StoragePath(tmp_path))
+    record = SimpleNamespace(shards=(9, 13))
+    job = SimpleNamespace(folder=folder, record=record, kinds=("cot",))
+    for index in (0, 1):
+        path = folder.texts("cot", index)
+        files.write_bytes(path.with_name(f"{path.name}{files.PARTIAL}"), b"{}\n{}\n")
+    assert on_disk(job) == {("cot", 0): 2, ("cot", 1): 2}
+    names = files.names
+
+    def completed_since(listed):
+        found = names(listed)
+        files.remove(path.with_name(f"{path.name}{files.PARTIAL}"))
+        return found
+
+    monkeypatch.setattr(files, "names", completed_since)
+    assert on_disk(job) == {("cot", 0): 2, ("cot", 1): 13}
