@@ -8,6 +8,7 @@ from etils import epath
 
 from teacherlm_jax.annotation.job.job_files import JobFolder
 from teacherlm_jax.config import EndpointConfig
+from teacherlm_jax.errors import MissingFile
 from teacherlm_jax.storage import files
 
 _MILLION = 1_000_000
@@ -94,8 +95,15 @@ def _counted_tokens(path: epath.Path) -> tuple[int, int]:
 
 
 def _intact(path: epath.Path) -> Iterable[Mapping[str, Any]]:
-    """Yield the rows of a file of texts that have counts of tokens."""
-    for _, row in files.read_jsonl(path):
+    """Yield the rows of a file of texts that have counts of tokens.
+
+    If a partial file is gone, another process has completed it since it was listed.
+    """
+    try:
+        rows = list(files.read_jsonl(path))
+    except MissingFile:
+        rows = list(files.read_jsonl(path.with_name(path.name.removesuffix(files.PARTIAL))))
+    for _, row in rows:
         if not isinstance(row, files.MalformedRow) and all(
             type(row.get(key)) is int for key in ("prompt_tokens", "new_tokens")
         ):

@@ -125,9 +125,13 @@ class JobFolder:
         return {name for name in names - partial if not name.startswith(".")}, partial
 
     def uncounted(self, kind: str, counted: Collection[int]) -> list[epath.Path]:
-        """Return the files of a kind, complete or partial, of shards that are not in `counted`."""
+        """Return the files of a kind of shards that are not in `counted`.
+
+        A shard's partial file is left out if the complete one is there, which has all its rows.
+        """
         complete, partial = self.complete_by_name(kind)
-        names = (complete | partial) - {shard_name(index) for index in counted}
+        names = complete - {shard_name(index) for index in counted}
+        names |= {name for name in partial if name.removesuffix(files.PARTIAL) not in complete}
         return [self.address / layout.TEXTS / kind / name for name in sorted(names)]
 
     def read_shard(self, index: int) -> list[Sample]:

@@ -16,6 +16,7 @@ from teacherlm_jax.annotation.teachers import describe_teachers, digests
 from teacherlm_jax.config import AnnotateConfig, fields
 from teacherlm_jax.config.fields import path_keys
 from teacherlm_jax.data.sample import Sample, from_row
+from teacherlm_jax.errors import MissingFile
 from teacherlm_jax.runs import identity, layout, run_place
 from teacherlm_jax.runs.workers import Workers
 from teacherlm_jax.storage import files
@@ -156,7 +157,10 @@ def _ids(
     if f"{name}{files.PARTIAL}" not in partial:
         return set()
     path = folder.texts(kind, index).with_name(f"{name}{files.PARTIAL}")
-    rows = (row for _, row in files.read_jsonl(path))
+    try:
+        rows = [row for _, row in files.read_jsonl(path)]
+    except MissingFile:  # another process has completed it since it was listed
+        return None
     return {str(row.get("id")) for row in rows if not isinstance(row, files.MalformedRow)}
 
 

@@ -33,8 +33,8 @@ class ShardQueue:
     def in_work(self) -> bool:
         """Return whether shards are unfinished, or claimed by other processes that are alive.
 
-        A process may be about to write the samples of a finished shard again. The same samples, but
-        the verdicts of gates that need all explanations are added to them after that.
+        Such a process may still write the samples of a finished shard, which lack the verdicts of
+        gates that compare all explanations. Those verdicts are added when no shard is in work.
         """
         return bool(self.unfinished() or self._claims.held_by_others())
 
@@ -83,9 +83,10 @@ class ShardQueue:
         return None
 
     def _still_needs(self, index: int, teacher: AnnotationTeacher) -> bool:
-        """Return whether a shard of this process's claim was not finished since the last listing.
+        """Return whether a shard that this process has just claimed is still unfinished.
 
-        Once all shards are finished, one process may be adding verdicts to them, alone.
+        Others may have finished it since the last listing. Once all shards are finished, one
+        process adds verdicts to them, and no other may write their samples.
         """
         if not files.exists(self._job.folder.samples(index)):
             return True
