@@ -1,5 +1,6 @@
 """The holder of a folder's lock, read from its file or object without taking the lock."""
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -89,11 +90,15 @@ def of_heartbeat(path: epath.PathLike, content: Any, age: float) -> Holder:
 def _of_file(path: Path) -> Holder | None:
     """Return the holder that a lock file names; it changes the time of the file now and then."""
     entry = list_entries(path.parent).get(path.name)
-    if entry is None or not entry.size:
+    content = b""
+    if entry is not None and entry.size:
+        with contextlib.suppress(MissingFile):  # removed since it was listed
+            content = files.read_bytes(path)
+    if entry is None or not content:
         return None
-    name, _, machine = files.read_bytes(path).decode("utf-8", "replace").partition("\n")
+    name, _, machine = content.decode("utf-8", "replace").partition("\n")
     match = _NAME.fullmatch(name)
     if match is None:
         raise UserError(f"{path}: expected a host and a process, got {name[:80]!r}")
-    content = {"holder": name, "process": int(match["process"]), "machine": machine.strip()}
-    return of_heartbeat(path, content, entry.age or 0.0)
+    beat = {"holder": name, "process": int(match["process"]), "machine": machine.strip()}
+    return of_heartbeat(path, beat, entry.age or 0.0)

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.storage import files, folder_lock, holders, objects
+from teacherlm_jax.storage import files, folder_lock, holders, lock_holder, objects
 from teacherlm_jax.storage.lock_holder import Holder, of_heartbeat, read_holder
 
 CODE = (
@@ -39,6 +39,19 @@ def test_a_held_lock_names_its_live_holder_and_stays_held(lock):
         folder_lock.acquire(lock, beat=0.05, stale=1.0)
     held.release()
     assert read_holder(lock) is None
+
+
+@pytest.mark.parametrize("remove", [False, True])
+def test_a_lock_that_is_released_while_it_is_read_has_no_holder(tmp_path, monkeypatch, remove):
+    held, listed = folder_lock.acquire(tmp_path / ".lock"), lock_holder.list_entries
+
+    def released_since(folder):
+        entries = listed(folder)
+        held.release(remove=remove)
+        return entries
+
+    monkeypatch.setattr(lock_holder, "list_entries", released_since)
+    assert read_holder(tmp_path / ".lock") is None
 
 
 def test_the_holder_of_a_file_renews_its_time(tmp_path):
