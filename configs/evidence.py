@@ -18,6 +18,7 @@ Variants:
     taught    do explanations that a teacher wrote help as much as true ones?
     amounts   students with fewer and with more samples
     sizes     smaller and larger teachers, trained in stages
+    restarts  large teachers trained on mixed data, with an optimizer that starts again
     real      students on CREAK, ECQA and StrategyQA, with explanations by people
 
 and the steps of these, with the names that `--status` prints.
@@ -57,7 +58,7 @@ _SEED = r"seed-\d+"
 _AMOUNT = one_of(map(str, (study.MAIN_AMOUNT, *study_students.AMOUNTS)))
 _ARM = one_of(study_students.ARMS)
 _TAUGHT_ARM = f"{one_of(study_students.TAUGHT_ARMS)}/{study.MAIN_AMOUNT}"
-_WRITER = one_of(study_teachers.WRITERS)
+_WRITER = one_of(study_teachers.WRITERS, (study_teachers.RESTARTED,))
 _TAUGHT_WRITER = one_of({arm.writer for arm in study_students.TAUGHT_ARMS.values()})
 COMMANDS = {  # names of steps, and the function that returns their config
     "vocabulary": ("vocabulary", study.vocabulary),

@@ -12,7 +12,12 @@ from benchmarks.evidence import comparisons, options, outcomes, real_samples, sa
 from teacherlm_jax.cli import config_file
 from teacherlm_jax.config import fields
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.pipelines.evidence_steps import study, study_real, study_students
+from teacherlm_jax.pipelines.evidence_steps import (
+    study,
+    study_real,
+    study_students,
+    study_teachers,
+)
 from teacherlm_jax.pipelines.evidence_steps.parts import PARTS
 from teacherlm_jax.storage import files
 from tests.evidence_runs import write_explanations, write_student, write_teacher
@@ -23,7 +28,17 @@ CONFIGS = config_file.load(pathlib.Path(__file__).parents[1] / "configs" / "evid
 @pytest.mark.parametrize(
     "form",
     [
-        *("students", "forms", "amounts", "stages", "sizes", "causes", "taught", "real"),
+        *(
+            "students",
+            "forms",
+            "amounts",
+            "stages",
+            "sizes",
+            "restarts",
+            "causes",
+            "taught",
+            "real",
+        ),
         *("students,short", "stages,short", "causes,short", "causes,tiny", "taught,tiny"),
         "real,short",
     ],
@@ -148,8 +163,25 @@ def test_every_outcome_is_added_by_one_part():
         for arm in arms
         for amount in amounts
     ]
-    sizes = [{"size": size, "seed": 0} for size in ("small", "medium", "large")]
-    rows = {"students": students, "teachers": sizes, "explained": sizes, "written": sizes[:1]}
+    sizes, restarted = ("small", "medium", "large"), study_teachers.RESTARTED
+    teachers = [
+        {"size": size, "stage": stage, "seed": 0}
+        for size in sizes
+        for stage in study_teachers.STEPS
+        if size == "large" or stage not in study_teachers.DATA
+    ]
+    writers = [
+        {"size": size, "writer": writer, "seed": 0}
+        for size in sizes
+        for writer in study_teachers.WRITERS
+    ]
+    explained = [*writers, {"size": "large", "writer": restarted, "seed": 0}]
+    rows = {
+        "students": students,
+        "teachers": teachers,
+        "explained": explained,
+        "written": writers[:1],
+    }
     rows["real"] = [{"arm": "C", "benchmark": "creak", "seed": 0}]
     added = [outcomes.added(part, rows) for part in PARTS]
     for name, every in rows.items():

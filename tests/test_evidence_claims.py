@@ -61,14 +61,14 @@ def test_each_line_has_its_own_comparison():
         {"size": size, "stage": stage, "seed": seed, "trained": accuracy + seed / 1000, "unseen": 0}
         for seed in range(10)
         for size, gain in (("small", 0.03), ("medium", -0.05), ("large", 0.07))
-        for stage, accuracy in (("stage2", 0.5 + gain), ("no_stage", 0.5))
+        for stage, accuracy in (("stage2", 0.5 + gain), ("no_stage", 0.5), ("restarted", 0.48))
     ]
     explained = [
         {"size": size, "writer": writer, "seed": seed}
         | {"correct": dict.fromkeys(sample.KINDS, share + seed % 2 * (writer == "stage2") / 500)}
         for seed in range(10)
         for size, gain in (("small", 0.11), ("medium", -0.13), ("large", 0.17))
-        for writer, share in (("stage2", 0.5 + gain), ("no_stage", 0.5))
+        for writer, share in (("stage2", 0.5 + gain), ("no_stage", 0.5), ("restarted", 0.6))
     ]
     real = [
         student(arm, accuracy, seed, pass_tokens=tokens, benchmark="creak")
@@ -80,7 +80,9 @@ def test_each_line_has_its_own_comparison():
         )
     ]
     rows = {"students": students(accuracies), "teachers": teachers, "explained": explained}
-    shown = lines(rows | {"real": real}, ("students", "forms", "stages", "sizes", "real"))
+    shown = lines(
+        rows | {"real": real}, ("students", "forms", "stages", "sizes", "restarts", "real")
+    )
     means = {name: (others[2].split()[0], *others[3:]) for name, others in shown.items()}
     teacher = "teachers: stage 2 - control"
     assert means["students: CMF - text (H1)"] == ("+10.1", "supported", "students")
@@ -90,6 +92,9 @@ def test_each_line_has_its_own_comparison():
     assert means[f"medium {teacher}, correct explanations (H5)"][:2] == ("-12.9", "contradicted")
     assert means[f"small {teacher}, accuracy"] == ("+3.0", "", "sizes")
     assert means[f"large {teacher}, correct explanations"] == ("+17.1", "", "sizes")
+    restarted = "large teachers: stage 2 - restarted control"
+    assert means[f"{restarted}, accuracy"] == ("+9.0", "", "restarts")
+    assert means[f"{restarted}, correct explanations"] == ("+7.1", "", "restarts")
     # C made 4.5 passes, which text made after step 10, where it had half of its accuracy.
     assert means["students, creak: C by people - text"] == ("+35.0", "", "real")
     assert means["students, creak: C by people - C-permuted"] == ("+8.0", "", "real")

@@ -273,6 +273,35 @@ def test_the_stages_are_compared_on_answers_and_explanations():
     assert "small" not in tables.TABLES["sizes"]({"teachers": teachers, "explained": writers})
 
 
+def test_the_restarted_control_is_compared_with_both_others_of_its_size():
+    stages = {"stage1": 0.4, "stage2": 0.8, "no_stage": 0.6, "mixed": 0.5, "restarted": 0.65}
+    teachers = [
+        {"size": size, "stage": stage, "seed": 0, "trained": trained, "unseen": 0.5}
+        | {"parameters": 1234}
+        for size in ("small", "large")
+        for stage, trained in stages.items()
+        if size == "large" or stage not in ("mixed", "restarted")
+    ]
+    writers = [
+        {"size": size, "writer": writer, "seed": 0} | {"correct": dict.fromkeys(KINDS, share)}
+        for size in ("small", "large")
+        for writer, share in (("stage2", 0.3), ("no_stage", 0.2), ("restarted", 0.45))
+    ]
+    rows = {"teachers": teachers, "explained": writers}
+    text = compact(tables.TABLES["restarts"](rows))
+    for line in (
+        "| large, 1,234 | restarted - control | 1 | +5.0 | +0.0 | +25.0 | +25.0 |",
+        "| | stage 2 - restarted | 1 | +15.0 | +0.0 | -15.0 | -15.0 |",
+        "| large | control | 1 | 60.0 | 50.0 |",
+        "| large | control, restarted | 1 | 65.0 | 50.0 |",
+        "| large | stage 2 | 1 | 80.0 | 50.0 |",
+        "| large | control, restarted | 1 | 45.0 | 45.0 | 45.0 |",
+    ):
+        assert line in text
+    assert "small" not in text and "stage 1" not in text
+    assert "restarted" not in tables.TABLES["sizes"](rows)
+
+
 def test_the_course_has_accuracies_and_differences_along_the_training():
     curves = {"text": (0.5, 0.6, 0.6), "CMF": (0.3, 0.5, 0.7), "CMF-permuted": (0.3, 0.4, 0.5)}
     students = [

@@ -109,8 +109,8 @@ def _of_amounts(rows: Rows) -> Iterator[ClaimRow]:
 
 def _of_stages(rows: Rows, hypotheses: Mapping[str, Conclusion]) -> Iterator[ClaimRow]:
     """Yield two lines for each size. The paper's differences are on that of H4."""
-    for part, sizes in study_teachers.PARTS.items():
-        for size in sizes:
+    for part in ("stages", "sizes"):
+        for size in study_teachers.PARTS[part]:
             name = f"{size} teachers: stage 2 - control"
             accuracy, correct = f"{name}, accuracy", f"{name}, correct explanations"
             if size == study_teachers.MAIN_SIZE:
@@ -122,6 +122,12 @@ def _of_stages(rows: Rows, hypotheses: Mapping[str, Conclusion]) -> Iterator[Cla
                 yield ClaimRow(accuracy, "tokens", part, of_size)
                 of_size = tables.explained(rows["explained"], size, "stage2")
                 yield ClaimRow(correct, "tokens", part, of_size)
+    (size,), restarted = study_teachers.PARTS["restarts"], tables.RESTARTED
+    name = f"{size} teachers: stage 2 - restarted control"
+    accuracy = tables.staged(rows["teachers"], size, "trained", other=restarted)
+    correct = tables.explained(rows["explained"], size, "stage2", other=restarted)
+    yield ClaimRow(f"{name}, accuracy", "tokens", "restarts", accuracy)
+    yield ClaimRow(f"{name}, correct explanations", "tokens", "restarts", correct)
 
 
 def _of_authors(rows: Rows) -> Iterator[ClaimRow]:

@@ -70,6 +70,8 @@ def added(part: str, rows: Rows) -> Rows:
     `bases` has the reference arm that was trained with this part, if it has one.
     """
     sizes = study_teachers.PARTS.get(part, ())
+    writers = study_teachers.writers_of(part)
+    stages = study_teachers.stages_of(writers)
     arms = study_students.ADDED.get(part, ())
     base = study_students.BASES.get(part)
     amounts = study_students.amounts_of(part)
@@ -77,8 +79,12 @@ def added(part: str, rows: Rows) -> Rows:
     return {
         "students": [row for row in students if row["arm"] in arms],
         "bases": [row | {"part": part} for row in students if row["arm"] == base],
-        "teachers": [row for row in rows["teachers"] if row["size"] in sizes],
-        "explained": [row for row in rows["explained"] if row["size"] in sizes],
+        "teachers": [
+            row for row in rows["teachers"] if row["size"] in sizes and row["stage"] in stages
+        ],
+        "explained": [
+            row for row in rows["explained"] if row["size"] in sizes and row["writer"] in writers
+        ],
         "written": rows["written"] if part == "taught" else [],
         "real": rows["real"] if part == study_real.PART else [],
     }

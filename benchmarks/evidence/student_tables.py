@@ -221,6 +221,8 @@ def stage_name(stage: str) -> str:
     """Return the name of a stage, or of the teacher that a writer is, in the tables."""
     if stage == study_teachers.CONTROL:
         return "control"
+    if stage == study_teachers.RESTARTED:
+        return "control, restarted"
     number, _, kind = stage.removeprefix("stage").partition("_")
     if number == stage:
         return stage  # `specialists`

@@ -16,8 +16,17 @@ from teacherlm_jax.pipelines.evidence_steps.study_teachers import MAIN_SIZE
 
 SIGNIFICANT = 0.05
 INCOMPLETE = "incomplete"
-CONTROL = study_teachers.CONTROL
-
+CONTROL, RESTARTED = study_teachers.CONTROL, study_teachers.RESTARTED
+# Comparisons of teachers by their name, in the table of a part.
+PAIRS = {
+    "stage 2 - control": ("stage2", CONTROL),
+    "specialists - stage 2": ("specialists", "stage2"),
+    "specialists - control": ("specialists", CONTROL),
+}
+RESTARTED_PAIRS = {
+    "restarted - control": (RESTARTED, CONTROL),
+    "stage 2 - restarted": ("stage2", RESTARTED),
+}
 
 LABELS = {
     "H1": "CMF - text, equal passes",
@@ -52,12 +61,14 @@ def verdicts(by_name: Mapping[str, Comparison | Missing]) -> dict[str, tuple[str
     return {name: (verdict(one, adjusted[name]), adjusted[name]) for name, one in tested.items()}
 
 
-def staged(rows: Runs, size: str, benchmark: str) -> Comparison | Missing:
-    """Compare accuracies after stage 2 with those of the control, in points."""
+def staged(
+    rows: Runs, size: str, benchmark: str, stage: str = "stage2", other: str = CONTROL
+) -> Comparison | Missing:
+    """Compare accuracies after two stages, in points."""
     values = {
         (row["stage"], row["seed"]): 100 * row[benchmark] for row in rows if row["size"] == size
     }
-    return comparisons.paired(values, "stage2", CONTROL)
+    return comparisons.paired(values, stage, other)
 
 
 def explained(
@@ -108,34 +119,40 @@ def verdict(comparison: Comparison, p: float) -> str:
 
 
 def _teacher_tables(part: str, rows: Rows) -> str:
-    """Return comparisons of staged teachers with the control, and the levels of all."""
-    sizes = study_teachers.PARTS[part]
+    """Return comparisons of the teachers of a part, and the levels of all of them."""
+    pairs, names = PAIRS, {*study_teachers.stages_of(study_teachers.WRITERS), "specialists"}
+    if part == "restarts":
+        pairs = RESTARTED_PAIRS
+        names = {name for pair in pairs.values() for name in pair}
     teachers, explanations = (
-        [row for size in sizes for row in rows[name] if row["size"] == size]
-        for name in ("teachers", "explained")
+        [
+            row
+            for size in study_teachers.PARTS[part]
+            for row in rows[kind]
+            if row["size"] == size and row[name] in names
+        ]
+        for kind, name in (("teachers", "stage"), ("explained", "writer"))
     )
     return "\n".join(
         (
-            _stage_table(teachers, explanations),
+            _stage_table(teachers, explanations, pairs),
             _level_table(teachers),
             student_tables.correct_table(explanations),
         )
     )
 
 
-def _stage_table(teachers: Runs, explanations: Runs) -> str:
+def _stage_table(teachers: Runs, explanations: Runs, pairs: Mapping[str, tuple[str, str]]) -> str:
     lines = []
     for size in dict.fromkeys(row["size"] for row in teachers):
         of_size = [row for row in teachers if row["size"] == size]
-        answers = [
-            comparisons.with_half_width(staged(of_size, size, one)) for one in ("trained", "unseen")
-        ]
-        pairs = {
-            "stage 2 - control": ("stage2", CONTROL, answers),
-            "specialists - stage 2": ("specialists", "stage2", ["", ""]),
-            "specialists - control": ("specialists", CONTROL, ["", ""]),
-        }
-        for number, (name, (writer, other, accuracies)) in enumerate(pairs.items()):
+        for number, (name, (writer, other)) in enumerate(pairs.items()):
+            accuracies = ["", ""]  # the three specialists have no common one
+            if writer != "specialists":
+                accuracies = [
+                    comparisons.with_half_width(staged(of_size, size, one, writer, other))
+                    for one in ("trained", "unseen")
+                ]
             shares = (explained(explanations, size, writer, kind, other) for kind in ("", *KINDS))
             label = "" if number else f"{size}, {of_size[0]['parameters']:,}"
             pair = explained(explanations, size, writer, other=other)

@@ -18,23 +18,37 @@ from teacherlm_jax.pipelines.evidence_steps.study import (
 
 STAGES = ("stage1", "stage2", *(f"stage3_{kind}" for kind in KINDS))
 CONTROL = "no_stage"
-BASE = {"stage2": "stage1", **dict.fromkeys(STAGES[2:], "stage2")}
+MIXED, RESTARTED = "mixed", "restarted"  # the control in two trainings, each with its optimizer
+BASE = {"stage2": "stage1", **dict.fromkeys(STAGES[2:], "stage2"), RESTARTED: MIXED}
 STEPS = {
     "stage1": 2160,
     "stage2": 2400,
     **dict.fromkeys(STAGES[2:], 250),
     CONTROL: 4560,  # those of stages 1 and 2
+    MIXED: 2160,
+    RESTARTED: 2400,
 }
+DATA = {MIXED: CONTROL, RESTARTED: CONTROL}  # mixtures with another name than their stage
 WRITERS = ("stage2", CONTROL, "specialists")
 MAIN_SIZE = "medium"  # of the primary comparisons, and of teachers whose texts students read
 SOURCES = {"explain": "questions", "write": "taught"}  # files that teachers explain, by step
-PARTS = {"stages": (MAIN_SIZE,), "sizes": tuple(size for size in SIZES if size != MAIN_SIZE)}
+PARTS = {  # sizes of the teachers of each part
+    "stages": (MAIN_SIZE,),
+    "sizes": tuple(size for size in SIZES if size != MAIN_SIZE),
+    "restarts": ("large",),
+}
+
+
+def writers_of(part: str) -> tuple[str, ...]:
+    """Return the writers whose teachers a part trains."""
+    return (RESTARTED,) if part == "restarts" else WRITERS
 
 
 def of_part(study: Study, part: str) -> Iterator[config.StepConfig]:
     """Yield the steps of staged and unstaged teachers of a part of the study, a key of `PARTS`."""
     yield vocabulary_step(study)
-    writers = WRITERS[:2] if study.short else WRITERS  # a smoke test has all kinds of steps
+    writers = writers_of(part)
+    writers = writers[:2] if study.short else writers  # a smoke test has all kinds of steps
     for seed in study.seeds:
         for size in PARTS[part][:1] if study.brief else PARTS[part]:
             yield from trainings(study, size, seed, stages_of(writers))
@@ -65,7 +79,7 @@ def trainings(
             f"teacher/{size}/{stage}/{word_of(seed)}",
             f"train a {size} teacher: {stage}, seed {seed}",
             "train",
-            (f"{study.root}/{data}/{stage}", *tests, *before),
+            (f"{study.root}/{data}/{DATA.get(stage, stage)}", *tests, *before),
         )
 
 
@@ -121,11 +135,11 @@ def _explained(name: str, *forms: str) -> config.MixtureConfig:
 
 
 def teacher(study: Study, size: str, stage: str, seed: str) -> config.TrainConfig:
-    """Train one stage, or the control."""
+    """Train one stage, or the control, or one of the two trainings of the restarted control."""
     return training(
         study,
         output=_folder(study, size, stage, seed),
-        data=f"{study.root}/stage_data/{seed}/{stage}",
+        data=f"{study.root}/stage_data/{seed}/{DATA.get(stage, stage)}",
         shape=SIZES[size],
         steps=STEPS[stage],
         seed=seed_of(seed),
