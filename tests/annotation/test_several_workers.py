@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import stub_teacher
+from teacherlm_jax.annotation.explained_rows import KindCounts
+from teacherlm_jax.annotation.session import AnnotationSession
 from teacherlm_jax.annotation.shards import duplicate_verdicts
 from teacherlm_jax.annotation.shards.claims import ShardClaims
 from teacherlm_jax.data import synthetic
@@ -189,3 +191,18 @@ def test_verdicts_on_all_texts_wait_for_a_process_that_still_holds_a_shard(
     slow.join()
     assert began_after == [True]
     assert _contents(str(output)) == alone
+
+
+def test_figures_of_a_process_that_was_killed_while_it_replaced_a_file_do_not_count(
+    together, tmp_path, monkeypatch
+):
+    config = dataclasses.replace(together[0], output=str(tmp_path / "run"), gates=("finished",))
+    work = AnnotationSession.work
+
+    def and_old_figures(session, job):
+        work(session, job)
+        files.write_json(job.folder.counts("cot", 0, 99_999), KindCounts(()).to_json())
+
+    monkeypatch.setattr(AnnotationSession, "work", and_old_figures)
+    stub_teacher.install(patch=monkeypatch.setattr)
+    assert verbs.run("annotate", config)["kinds"]["cot"]["count"] == ROWS

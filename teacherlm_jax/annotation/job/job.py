@@ -57,6 +57,7 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
                 session = AnnotationSession(config, run, job, _begin(run, job))
             else:
                 job = job_plan.current(job)  # others may have added new rows
+                _forget_changed(job)
                 if not session.in_work(job):
                     figures = session.progress.figures(session.stopwatch.seconds)
                     return distributed.of_first(
@@ -118,6 +119,11 @@ def _finish(
     result |= {**figures, "costs": job_costs.costs(config, job, run.address, counts)}
     run.finish(result)
     return result
+
+
+def _forget_changed(job: AnnotationJob) -> None:
+    """Remove figures of files that another process was killed in the middle of replacing."""
+    distributed.of_first(lambda: job.folder.forget_changed(job.kinds))
 
 
 def _clear(job: AnnotationJob, run: Run) -> None:

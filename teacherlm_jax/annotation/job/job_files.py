@@ -182,8 +182,10 @@ class JobFolder:
 
     def _forget_changed(self, part: str, folder: epath.Path) -> dict[int, int]:
         """Remove figures of one part; return the bytes of the files that keep theirs, by shard."""
-        sizes, kept = _sizes(folder), dict[int, int]()
-        for index, size in self._counted(part):
+        # Another process writes a file before its figures, so all files of these are in `sizes`.
+        counted, kept = self._counted(part), dict[int, int]()
+        sizes = _sizes(folder)
+        for index, size in counted:
             if sizes.get(shard_name(index)) == size:
                 kept[index] = size
             else:

@@ -1,19 +1,23 @@
 """Claims on shards: files that one process creates, so that no two work on the same shard.
 
-A claim is `NAME.NUMBER`, and the highest number counts. If its process is dead, others
-may create the next number. Two processes on one shard write the same texts, so a claim saves work;
-nothing depends on it.
+A claim is `NAME.NUMBER`. If its process is dead, others may create the next number. A process that
+only seemed dead, such as one on a machine that slept, may go on. Two processes on one shard write
+the same texts, so a claim saves work. Only the gate that compares all explanations depends on
+claims: its verdicts are added when no living process has one, see `shard_queue`.
 """
 
 import contextlib
 import json
+import time
 
 from etils import epath
 
-from teacherlm_jax.errors import ExplainedError, UserError
+from teacherlm_jax.errors import ExplainedError, MissingFile, UserError
 from teacherlm_jax.runs.workers import Workers
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.create_only import create_bytes
+
+_WRITE_SECONDS = 10.0  # for the content of a new claim
 
 
 class ShardClaims:
@@ -23,6 +27,7 @@ class ShardClaims:
         self._folder, self._workers = folder, workers
         self._own: dict[str, int] = {}  # number by name
         self._others: dict[str, str] = {}  # worker by file, as it was read last
+        self._unread: dict[str, float] = {}  # first time at which a file could not be read
 
     def held(self) -> set[str]:
         """Return the names that are claimed by this process, or by another one that is alive."""
@@ -33,13 +38,16 @@ class ShardClaims:
         alive = self._workers.alive()
         return {
             name
-            for name, number in self._numbers().items()
-            if name not in self._own and self._holder(f"{name}.{number}", alive)
+            for name, numbers in self._numbers().items()
+            if any(
+                number != self._own.get(name) and self._is_held(f"{name}.{number}", alive)
+                for number in numbers
+            )
         }
 
     def take(self, name: str) -> bool:
         """Claim a free name; return False if another process was faster."""
-        number = self._numbers().get(name, 0) + 1
+        number = max(self._numbers().get(name, ()), default=0) + 1
         content = json.dumps({"worker": self._workers.own}).encode()
         if not create_bytes(self._folder / f"{name}.{number}", content):
             return False
@@ -47,10 +55,17 @@ class ShardClaims:
         return True
 
     def release(self, name: str) -> None:
-        """Remove a claim of this process, if it has one, and older claims that it replaced."""
+        """Remove a claim of this process, if it has one, and claims that it replaced.
+
+        Those of processes that are alive, against expectation, stay.
+        """
         number = self._own.pop(name, 0)
-        for earlier in range(1, number + 1):
-            files.remove(self._folder / f"{name}.{earlier}")
+        alive = self._workers.alive() if number > 1 else set[str]()
+        for earlier in range(1, number):
+            if not self._is_held(f"{name}.{earlier}", alive):
+                files.remove(self._folder / f"{name}.{earlier}")
+        if number:
+            files.remove(self._folder / f"{name}.{number}")
 
     def release_all(self) -> None:
         """Remove all claims of this process at its end; others take over one that stays."""
@@ -63,33 +78,46 @@ class ShardClaims:
 
         Files that they did not finish are removed if no other process is alive.
         """
-        listed, held, alone = files.names(self._folder), self.held(), not self._workers.others()
+        listed, alive = files.names(self._folder), self._workers.alive()
         for file in listed:
-            gone = alone if file.startswith(".") else file.rpartition(".")[0] not in held
+            if file.startswith("."):
+                gone = alive == {self._workers.own}
+            else:
+                gone = not self._is_held(file, alive)
             if gone:
                 files.remove(self._folder / file)
 
-    def _numbers(self) -> dict[str, int]:
-        """Return the highest number of each name."""
-        numbers: dict[str, int] = {}
+    def _numbers(self) -> dict[str, list[int]]:
+        """Return the numbers of each name."""
+        numbers: dict[str, list[int]] = {}
         for file in files.names(self._folder):
             name, _, number = file.rpartition(".")
             if number.isdigit() and not name.startswith("."):
-                numbers[name] = max(int(number), numbers.get(name, 0))
+                numbers.setdefault(name, []).append(int(number))
         return numbers
 
-    def _holder(self, file: str, alive: set[str]) -> bool:
+    def _is_held(self, file: str, alive: set[str]) -> bool:
         """Return whether a claim is that of a process that is alive."""
         if self._worker(file) in alive:
             return True
         # A process that ended may have removed its claim, and another one created the file again.
         self._others.pop(file, None)
-        return self._worker(file) in alive
+        if worker := self._worker(file):
+            return worker in alive
+        # Without hard links, a process creates the file first and writes into it then.
+        unread_since = self._unread.get(file)
+        return unread_since is not None and time.monotonic() - unread_since < _WRITE_SECONDS
 
     def _worker(self, file: str) -> str:
+        """Return the process of a claim, or "" if the claim is gone or cannot be read."""
         if file not in self._others:
             try:
                 self._others[file] = files.read_json(self._folder / file)["worker"]
-            except UserError:  # released since it was listed
+            except MissingFile:  # released since it was listed
+                self._unread.pop(file, None)
                 return ""
+            except UserError:
+                self._unread.setdefault(file, time.monotonic())
+                return ""
+            self._unread.pop(file, None)
         return self._others[file]

@@ -35,8 +35,12 @@ class ShardQueue:
 
         Such a process may still write the samples of a finished shard, which lack the verdicts of
         gates that compare all explanations. Those verdicts are added when no shard is in work.
+        Claims on shards of new rows, which this job does not have, do not count.
         """
-        return bool(self.unfinished() or self._claims.held_by_others())
+        if self.unfinished():
+            return True
+        shards = range(len(self._job.record.shards))
+        return any(_shard_of(claim) in shards for claim in self._claims.held_by_others())
 
     def unfinished(self) -> list[int]:
         """Return the shards whose annotated samples are missing."""
@@ -115,6 +119,11 @@ class ShardQueue:
 def claim_name(index: int, kinds: Sequence[str]) -> str:
     """Return the name of the claim on a shard by a teacher that writes some kinds."""
     return f"part-{index:05d}.{'+'.join(kinds)}"
+
+
+def _shard_of(claim: str) -> int:
+    """Return the number of the shard of a claim with the name of `claim_name`."""
+    return int(claim.partition(".")[0].removeprefix("part-"))
 
 
 def on_disk(job: AnnotationJob) -> dict[tuple[str, int], int]:

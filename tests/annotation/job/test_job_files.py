@@ -35,6 +35,26 @@ def test_a_file_that_is_renamed_while_sizes_are_compared_does_not_end_a_process(
     assert folder.counted("cot") == folder.counted(layout.SAMPLES) == {0: 3}
 
 
+def test_figures_that_another_process_adds_meanwhile_are_kept(tmp_path, monkeypatch):
+    folder, names = JobFolder(StoragePath(tmp_path)), files.names
+
+    def complete(index):
+        files.write_bytes(folder.texts("cot", index), b"{}\n")
+        files.write_json(folder.counts("cot", index, 3), {})
+
+    complete(0)
+
+    def completed_since(listed):
+        found = names(listed)
+        if listed in (folder.texts("cot", 0).parent, folder.counts("cot", 0, 3).parent):
+            complete(1)
+        return found
+
+    monkeypatch.setattr(files, "names", completed_since)
+    folder.forget_changed(["cot"])
+    assert folder.counted("cot") == {0: 3, 1: 3}
+
+
 @pytest.fixture
 def completed(tmp_path, monkeypatch):
     """A job of one shard, whose partial file is completed when somebody has listed the folder."""

@@ -75,6 +75,31 @@ def test_a_claim_that_is_released_while_it_is_read_is_free(process, monkeypatch)
     assert second.held() == set()
 
 
+def test_a_process_whose_claim_was_taken_over_still_holds_it_when_it_goes_on(
+    folder, process, monkeypatch
+):
+    (paused, sleeper), (second, _), (third, _) = process(), process(), process()
+    assert paused.take("a")
+    with monkeypatch.context() as asleep:
+        asleep.setattr(Workers, "_is_alive", lambda self, name: name != sleeper.own)
+        assert second.held() == set()
+        assert second.take("a")
+    second.release("a")
+    assert files.names(StoragePath(folder) / "claims") == ["a.1"]
+    assert second.held_by_others() == third.held_by_others() == {"a"}
+    paused.release("a")
+    assert third.held_by_others() == set()
+    assert files.names(StoragePath(folder) / "claims") == []
+
+
+def test_a_claim_whose_content_is_being_written_is_held_for_a_while(folder, process, monkeypatch):
+    claims, _ = process()
+    files.write_bytes(StoragePath(folder) / "claims" / "a.1", b"")
+    assert claims.held() == {"a"}
+    monkeypatch.setattr("teacherlm_jax.annotation.shards.claims._WRITE_SECONDS", 0.0)
+    assert claims.held() == set(), "a process was killed before it wrote the content"
+
+
 def test_the_claims_of_others_are_those_of_living_processes(process):
     (first, _), (second, gone), (third, _) = process(), process(), process()
     assert first.take("a") and second.take("b") and third.take("c")

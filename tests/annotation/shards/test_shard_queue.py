@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from teacherlm_jax.annotation.job.job_files import JobFolder
-from teacherlm_jax.annotation.shards.shard_queue import ShardQueue, on_disk
+from teacherlm_jax.annotation.shards.shard_queue import ShardQueue, claim_name, on_disk
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
@@ -128,6 +128,14 @@ def test_a_job_is_in_work_until_other_processes_have_released_its_shards(make_qu
     queue._claims.others = set()
     assert not queue.in_work()
     assert make_queue(2, ("cot",), {"cot": (0, 1), layout.SAMPLES: (0,)}).in_work()
+
+
+def test_shards_of_rows_that_were_added_since_do_not_keep_an_earlier_job_in_work(make_queue):
+    queue = make_queue(2, ("cot",), {"cot": (0, 1), layout.SAMPLES: (0, 1)})
+    queue._claims.others = {claim_name(2, ["cot"]), claim_name(12, ["cot", "mistake"])}
+    assert not queue.in_work()
+    queue._claims.others.add(claim_name(1, ["cot", "mistake"]))
+    assert queue.in_work()
 
 
 def test_a_partial_file_that_is_completed_while_it_is_counted_has_all_its_rows(
