@@ -54,6 +54,7 @@ class RunPlace:
     _lock: FolderLock | None = None
     _mirror: Mirror | None = None
     say: Callable[[str], None] = console.say
+    _said: set[str] = dataclasses.field(default_factory=set)
 
     @property
     def home(self) -> epath.Path:
@@ -83,17 +84,24 @@ class RunPlace:
         said = False
         while True:
             try:
-                return folder_lock.acquire(self.address / layout.LOCK, say=lambda line: None)
+                _make_on_disk(self.address)
+                return folder_lock.acquire(self.address / layout.LOCK, say=self._say_of_disk)
             except FolderInUse as error:
                 if not said:
                     self.say(f"{str(error).partition('; ')[0]}; waiting for it")
                 said = True
             time.sleep(_POLL_SECONDS)
 
+    def _say_of_disk(self, line: str) -> None:
+        """Show once that the disk has no locks; what a lock in a bucket says is said here."""
+        if not is_remote(self.address) and line not in self._said:
+            self._said.add(line)
+            self.say(line)
+
     def share(self, log: str) -> None:
         """Copy the files that this process writes from a bucket: its log and the refused rows."""
         if is_remote(self.address):
-            own = MirroredFiles(only=(log, layout.REFUSED))
+            own = MirroredFiles(only=(log, layout.REFUSED, layout.refused("*")))
             self._mirror = Mirror(str(self.address), own, say=lambda line: self.say(line))
             self.path = self._mirror.folder
 
@@ -163,7 +171,6 @@ def open_place(output: str) -> RunPlace:
         place.say(line)
 
     if not is_remote(place.address):
-        place.path.mkdir(parents=True, exist_ok=True)
         place._lock = _acquired(place.path / layout.LOCK, say)
         return place
     objects.refuse_missing_bucket(place.address)
@@ -192,6 +199,7 @@ def _acquired(lock: epath.Path | Path, say: Callable[[str], None]) -> FolderLock
 
     while True:
         try:
+            _make_on_disk(lock.parent)
             taken = folder_lock.acquire(lock, say=say_before)
             waiting = False  # the lock keeps the function
             return taken
@@ -202,6 +210,12 @@ def _acquired(lock: epath.Path | Path, say: Callable[[str], None]) -> FolderLock
             say_before(f"{in_use}; waiting up to {_SAVE_SECONDS:.0f} s for it to save and exit")
             waiting = True
         time.sleep(_POLL_SECONDS)
+
+
+def _make_on_disk(folder: epath.Path | Path) -> None:
+    """Create a folder on this machine; another process that was refused may have removed it."""
+    if not is_remote(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def open_shared_place(output: str) -> RunPlace:

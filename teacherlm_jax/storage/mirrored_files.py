@@ -1,6 +1,7 @@
 """Choice of the files in a bucket that a mirror copies to this machine and publishes."""
 
 import dataclasses
+import fnmatch
 import os
 from collections.abc import Collection, Sequence
 
@@ -13,7 +14,8 @@ class MirroredFiles:
     not hidden: no part of their path begins with a dot.
 
     Attributes:
-        only: names in the folder that are copied and published; empty: all.
+        only: names in the folder, or patterns such as "*.jsonl", that are copied and published;
+            empty: all.
         apart: names in the folder that others read and write in the bucket directly.
         unread: names in the folder, and suffixes of files, that are published but not copied from
             the bucket.
@@ -31,9 +33,12 @@ class MirroredFiles:
     def published(self, path: str) -> bool:
         """Return whether a file is published."""
         parts = path.split("/")
-        if parts[0] in self.apart or (self.only and parts[0] not in self.only):
+        if parts[0] in self.apart or not self._chosen(parts[0]):
             return False
         return not any(part.startswith(".") for part in parts)
+
+    def _chosen(self, name: str) -> bool:
+        return not self.only or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.only)
 
     def copied(self, paths: Collection[str]) -> list[str]:
         """Return the files to copy of those in the bucket."""

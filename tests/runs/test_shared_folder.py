@@ -1,5 +1,7 @@
 """Run folders that several processes share, on a disk and in a bucket."""
 
+import errno
+import fcntl
 import threading
 import time
 
@@ -7,8 +9,9 @@ import pytest
 
 from teacherlm_jax.config import AnnotateConfig, SourceConfig, TeachersConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs import run_folder
-from teacherlm_jax.storage import files
+from teacherlm_jax.runs import run_folder, run_place
+from teacherlm_jax.storage import files, folder_lock
+from teacherlm_jax.storage.holders import FolderInUse
 from teacherlm_jax.storage.paths import StoragePath
 
 
@@ -46,6 +49,45 @@ def test_a_second_process_joins_with_a_log_of_its_own(join, output, capsys):
     assert b"from the first" in files.read_bytes(f"{output}/log.txt")
     assert b"from the second" in files.read_bytes(f"{output}/{own}")
     assert files.names(f"{output}/workers") == []
+
+
+def test_all_lists_of_refused_rows_of_a_process_are_where_the_run_is(join, output):
+    with join() as run:
+        files.write_bytes(f"{output}/texts/a", b"work")
+        for name in ("refused.jsonl", "cot.refused.jsonl"):
+            (run.path / name).write_text("{}\n")
+    assert files.read_bytes(f"{output}/refused.jsonl") == b"{}\n"
+    assert files.read_bytes(f"{output}/cot.refused.jsonl") == b"{}\n"
+
+
+def test_a_process_that_waits_creates_a_folder_again_that_another_one_removed(
+    tmp_path, monkeypatch
+):
+    place, acquire, held = run_place.open_shared_place(f"{tmp_path}/run"), folder_lock.acquire, []
+
+    def refused_first(lock, say):
+        if not held:
+            held.append(lock)
+            (tmp_path / "run").rmdir()  # by the holder, which was refused
+            raise FolderInUse("run: another process is using this folder; wait for it")
+        return acquire(lock, say=say)
+
+    monkeypatch.setattr(folder_lock, "acquire", refused_first)
+    with place.alone():
+        assert (tmp_path / "run" / ".lock").exists()
+
+
+def test_a_disk_without_locks_is_named_once(tmp_path, monkeypatch):
+    def unsupported(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    place, said = run_place.open_shared_place(f"{tmp_path}/run"), []
+    place.say = said.append
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    for _ in range(2):
+        with place.alone():
+            pass
+    assert len(said) == 1 and "this file system has no locks" in said[0]
 
 
 def test_other_settings_are_refused_while_a_process_is_at_work_even_without_results(join, output):

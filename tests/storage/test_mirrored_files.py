@@ -26,6 +26,10 @@ OTHERS = [path for path in PATHS if path[0] != "." and "/." not in path]
             MirroredFiles(only=["log.txt", "profile"]),
             [path for path in OTHERS if path not in ("log.txt", "profile/trace")],
         ),
+        (
+            MirroredFiles(only=["log.txt", "check*"]),
+            [path for path in OTHERS if path not in ("log.txt", "checkpoints/1/params")],
+        ),
     ],
 )
 def test_all_files_are_copied_except_hidden_ones_and_those_that_are_left_out(files, left_out):
