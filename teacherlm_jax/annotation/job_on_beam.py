@@ -161,8 +161,7 @@ def _written(job: AnnotationJob) -> int:
 
 def _report_failures(run: Run, job: AnnotationJob, work: epath.Path) -> None:
     """Log the rows that failed on workers; raise UserError for shards that did."""
-    paths = sorted(work / FAILED / name for name in files.names(work / FAILED))
-    failures = [AnnotationFailure(**one) for one in exchange.read_each(files.read_json, paths)]
+    failures = [AnnotationFailure(**one) for one in _written_in(work / FAILED)]
     failures.sort(key=lambda failure: (failure.shard, failure.kinds, failure.id))
     rows = [failure for failure in failures if failure.id]
     if rows:
@@ -201,8 +200,13 @@ def _keep_time(run: Run, work: epath.Path) -> None:
 
 
 def _finished_batches(work: epath.Path) -> list[dict[str, Any]]:
-    paths = [work / WRITTEN / name for name in files.names(work / WRITTEN)]
-    return list(exchange.read_each(files.read_json, paths))
+    return list(_written_in(work / WRITTEN))
+
+
+def _written_in(folder: epath.Path) -> Iterator[dict[str, Any]]:
+    """Yield what workers wrote into a folder, without files that killed ones did not finish."""
+    names = (name for name in files.names(folder) if not name.startswith("."))
+    return exchange.read_each(files.read_json, [folder / name for name in names])
 
 
 def _figures(work: epath.Path, seconds: float) -> dict[str, Any]:

@@ -190,11 +190,10 @@ def results(config: Any, sweep_points: Sequence[SweepPoint]) -> str:
     rows = []
     for index, point in enumerate(sweep_points):
         folder = StoragePath(point.overrides.get("output", config_of_point(config, point).output))
-        finished = (folder / layout.RESULT).exists()
-        result = files.read_json(folder / layout.RESULT) if finished else {}
-        state = "finished" if finished else "started" if folder.exists() else "not started"
+        result = files.read_json_if_any(folder / layout.RESULT)
+        state = "finished" if result else "started" if folder.exists() else "not started"
         row = {"index": index, "name": point.name, **_settings(folder, point), "state": state}
-        rows.append(row | _metric(folder, result) | dict(_figures(result, _DEPTH)))
+        rows.append(row | _metric(folder, result or {}) | dict(_figures(result or {}, _DEPTH)))
     _rank(rows)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()

@@ -51,12 +51,13 @@ class ExplainedRun:
 
 def open_explained(path: epath.Path) -> ExplainedRun:
     """Open an `annotate` run; raise UserError unless it has finished."""
-    if not (path / layout.RESULT).exists():
+    result = files.read_json_if_any(path / layout.RESULT)
+    if result is None:
         raise UserError(
             f"{path}: this `annotate` run has not finished, because it has no {layout.RESULT}; "
             "repeat its command first"
         )
-    recorded, result = files.read_json(path / layout.CONFIG), files.read_json(path / layout.RESULT)
+    recorded = files.read_json(path / layout.CONFIG)
     return ExplainedRun(path, recorded["config"], result)
 
 

@@ -4,12 +4,14 @@ They only decide whether the command of a step is worth starting. The command it
 content of its inputs, as it does without a pipeline.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
 
 from etils import epath
 
+from teacherlm_jax.errors import MissingFile
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.locations import is_elsewhere, is_remote
@@ -32,7 +34,7 @@ def of_path(path: str) -> str:
         return results
     if files.is_folder(place):
         return _of_lines(_entries(place))
-    return files.file_digest(place) if files.exists(place) else MISSING
+    return _of_file(place)
 
 
 def of_results(folder: epath.Path) -> str:
@@ -40,17 +42,22 @@ def of_results(folder: epath.Path) -> str:
 
     That of a training changes if readers choose another checkpoint as the best one.
     """
-    result, chosen = folder / layout.RESULT, folder / layout.SELECTION
-    if files.exists(result):
-        if files.exists(chosen):
-            return _of_lines(map(files.file_digest, (result, chosen)))
-        return files.file_digest(result)
+    if result := _of_file(folder / layout.RESULT):
+        chosen = _of_file(folder / layout.SELECTION)
+        return _of_lines((result, chosen)) if chosen else result
     if not files.is_folder(folder):
         return MISSING
-    points = [folder / name / layout.RESULT for name in files.names(folder)]
-    finished = [point for point in points if files.exists(point)]
-    lines = (f"{point.parent.name} {files.file_digest(point)}" for point in finished)
-    return _of_lines(lines) if finished else MISSING
+    points = {name: _of_file(folder / name / layout.RESULT) for name in files.names(folder)}
+    lines = [f"{name} {digest}" for name, digest in points.items() if digest]
+    return _of_lines(lines) if lines else MISSING
+
+
+def _of_file(path: epath.Path) -> str:
+    """Return the digest of the content of a file; MISSING if there is none, or not any more."""
+    try:
+        return files.file_digest(path) if files.exists(path) else MISSING
+    except MissingFile:
+        return MISSING
 
 
 def _entries(folder: epath.Path) -> Iterator[str]:
@@ -64,8 +71,9 @@ def _entries(folder: epath.Path) -> Iterator[str]:
         for name in sorted(names):
             if not name.startswith("."):
                 path = os.path.join(parent, name)
-                entry = os.stat(path)
-                yield f"{os.path.relpath(path, folder)} {entry.st_size} {entry.st_mtime_ns}"
+                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                    entry = os.stat(path)
+                    yield f"{os.path.relpath(path, folder)} {entry.st_size} {entry.st_mtime_ns}"
 
 
 def _of_lines(lines: Iterable[str]) -> str:

@@ -63,8 +63,8 @@ class Run:
     @property
     def result(self) -> dict[str, Any] | None:
         """Content of `result.json`; None while the run is not finished."""
-        result = self._place.home / layout.RESULT
-        return files.read_json(result) if files.exists(result) else None
+        result: dict[str, Any] | None = files.read_json_if_any(self._place.home / layout.RESULT)
+        return result
 
     @property
     def workers(self) -> Workers:

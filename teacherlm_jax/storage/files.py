@@ -173,6 +173,14 @@ def read_json(path: epath.PathLike) -> Any:
         ) from None
 
 
+def read_json_if_any(path: epath.PathLike) -> Any:
+    """Read one JSON file as `read_json` does; return None if it does not exist, or not any more."""
+    try:
+        return read_json(path)
+    except MissingFile:
+        return None
+
+
 def read_jsonl(path: epath.PathLike) -> Iterator[tuple[int, dict[str, Any] | MalformedRow]]:
     """Yield (line number from 1, row) for every line that is not blank.
 

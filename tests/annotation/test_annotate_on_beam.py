@@ -283,3 +283,9 @@ def test_processes_that_share_models_and_options_without_a_runner_are_refused(
     monkeypatch.setattr(job_on_beam.distributed, "process_count", lambda: 2)
     with pytest.raises(UserError, match="2 processes that share models cannot use Beam; start one"):
         job_on_beam.open_beam(dataclasses.replace(config, runner="DirectRunner"))
+
+
+def test_files_that_a_killed_worker_did_not_finish_are_not_read(tmp_path):
+    files.write_json(tmp_path / "written" / "a.json", {"texts": 3})
+    files.write_bytes(tmp_path / "written" / ".b.json.x", b'{"tex')
+    assert job_on_beam._finished_batches(StoragePath(tmp_path)) == [{"texts": 3}]

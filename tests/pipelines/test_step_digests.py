@@ -71,3 +71,27 @@ def test_a_folder_in_a_bucket_is_compared_by_names_and_sizes(bucket):
 
 def test_an_address_on_the_hub_stands_for_itself():
     assert step_digests.of_path("hf://org/model") == "hf://org/model"
+
+
+def test_a_file_that_a_step_removes_while_its_folder_is_read_does_not_count(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("1")
+    before, walk = step_digests.of_path(str(tmp_path)), os.walk
+
+    def with_removed_one(folder):
+        for parent, folders, names in walk(folder):
+            yield parent, folders, [*names, "removed"]
+
+    monkeypatch.setattr(os, "walk", with_removed_one)
+    assert step_digests.of_path(str(tmp_path)) == before
+
+
+def test_a_run_that_is_continued_while_its_result_is_read_has_none(tmp_path, monkeypatch):
+    (tmp_path / "result.json").write_text("{}")
+    digest = files.file_digest
+
+    def reopened(path):
+        files.remove(path)
+        return digest(path)
+
+    monkeypatch.setattr(files, "file_digest", reopened)
+    assert step_digests.of_results(StoragePath(tmp_path)) == step_digests.MISSING

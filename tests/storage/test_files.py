@@ -127,3 +127,12 @@ def test_a_disk_that_refuses_a_name_is_named_with_it(tmp_path):
     with pytest.raises(IsADirectoryError, match=f": '{tmp_path / 'b'}'"):
         files.publish(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "a").exists()
+
+
+def test_a_json_file_that_may_be_missing_is_none_then(tmp_path):
+    assert files.read_json_if_any(tmp_path / "none.json") is None
+    files.write_json(tmp_path / "one.json", {"a": 1})
+    assert files.read_json_if_any(tmp_path / "one.json") == {"a": 1}
+    files.write_bytes(tmp_path / "bad.json", b"{")
+    with pytest.raises(UserError, match=r"bad\.json"):
+        files.read_json_if_any(tmp_path / "bad.json")
