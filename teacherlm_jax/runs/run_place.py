@@ -72,7 +72,8 @@ class RunPlace:
         if not self.shared:  # the lock is held all the time
             yield
             return
-        self._lock = self._wait_for_lock()
+        lock = self.address / layout.LOCK
+        self._lock = folder_lock.acquire_when_free(lock, self.say, self._say_of_disk)
         try:
             yield
             self._lock.check()
@@ -80,21 +81,9 @@ class RunPlace:
             self._release()
             self._lock = None
 
-    def _wait_for_lock(self) -> FolderLock:
-        said = False
-        while True:
-            try:
-                _make_on_disk(self.address)
-                return folder_lock.acquire(self.address / layout.LOCK, say=self._say_of_disk)
-            except FolderInUse as error:
-                if not said:
-                    self.say(f"{str(error).partition('; ')[0]}; waiting for it")
-                said = True
-            time.sleep(_POLL_SECONDS)
-
     def _say_of_disk(self, line: str) -> None:
-        """Show once that the disk has no locks; what a lock in a bucket says is said here."""
-        if not is_remote(self.address) and line not in self._said:
+        """Show once that the disk has no locks."""
+        if line not in self._said:
             self._said.add(line)
             self.say(line)
 
@@ -199,7 +188,8 @@ def _acquired(lock: epath.Path | Path, say: Callable[[str], None]) -> FolderLock
 
     while True:
         try:
-            _make_on_disk(lock.parent)
+            if not is_remote(lock):  # its last holder may have removed the folder
+                lock.parent.mkdir(parents=True, exist_ok=True)
             taken = folder_lock.acquire(lock, say=say_before)
             waiting = False  # the lock keeps the function
             return taken
@@ -210,12 +200,6 @@ def _acquired(lock: epath.Path | Path, say: Callable[[str], None]) -> FolderLock
             say_before(f"{in_use}; waiting up to {_SAVE_SECONDS:.0f} s for it to save and exit")
             waiting = True
         time.sleep(_POLL_SECONDS)
-
-
-def _make_on_disk(folder: epath.Path | Path) -> None:
-    """Create a folder on this machine; another process that was refused may have removed it."""
-    if not is_remote(folder):
-        folder.mkdir(parents=True, exist_ok=True)
 
 
 def open_shared_place(output: str) -> RunPlace:

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +20,11 @@ from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import holders, object_lock
+from teacherlm_jax.storage.holders import FolderInUse
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.repeated import Repeated
+
+_POLL_SECONDS = 0.5  # between two attempts to take a lock
 
 
 class FolderLock(Protocol):
@@ -64,6 +68,34 @@ def acquire(
     if is_remote(lock):
         return object_lock.acquire(os.fspath(lock), beat, stale, say)
     return _FileLock(Path(lock), beat, say)
+
+
+def acquire_when_free(
+    lock: epath.PathLike,
+    say: Callable[[str], None],
+    say_of_disk: Callable[[str], None],
+) -> FolderLock:
+    """Take the lock of a folder, and wait as long as another process holds it.
+
+    A folder on this machine is created, also if that process removes it.
+
+    Args:
+        lock: see `acquire`.
+        say: gets one line if this call has to wait.
+        say_of_disk: gets a line if the disk has no locks.
+    """
+    waiting = False
+    while True:
+        try:
+            if is_remote(lock):
+                return acquire(lock)
+            Path(lock).parent.mkdir(parents=True, exist_ok=True)
+            return acquire(lock, say=say_of_disk)
+        except FolderInUse as error:
+            if not waiting:
+                say(f"{str(error).partition('; ')[0]}; waiting for it")
+            waiting = True
+        time.sleep(_POLL_SECONDS)
 
 
 class _FileLock:

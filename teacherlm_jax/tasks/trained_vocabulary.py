@@ -7,8 +7,11 @@ from teacherlm_jax.config import PrepareConfig
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.sources.reading import SourceReading
+from teacherlm_jax.storage import folder_lock
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import (
     Vocabulary,
@@ -30,9 +33,7 @@ def before_survey(config: PrepareConfig, run: Run) -> Vocabulary | None:
     """
     folder = config.vocabulary.path
     if holds_vocabulary(folder):
-        vocabulary = open_vocabulary(folder)
-        run.log.info("vocabulary %s: %s, %d pieces", folder, vocabulary.kind, vocabulary.size)
-        return _checked(vocabulary, config)
+        return _opened(config, run)
     if not config.vocabulary.size:
         raise UserError(
             f"config.vocabulary.path: no vocabulary in {folder!r}, which contains "
@@ -45,12 +46,30 @@ def before_survey(config: PrepareConfig, run: Run) -> Vocabulary | None:
 
 
 def train(config: PrepareConfig, samples: Iterable[Sample], run: Run) -> Vocabulary:
-    """Train the vocabulary in `config.vocabulary.path` on every text of `samples`."""
+    """Train the vocabulary in `config.vocabulary.path` on every text of `samples`.
+
+    If another preparation is training it there, wait for it and open that one.
+    """
     folder, size = config.vocabulary.path, config.vocabulary.size
-    run.log.info("training a vocabulary of at most %d pieces", size)
-    texts = (text for sample in samples for text in _texts(sample))
-    vocabulary = train_sentencepiece(texts, folder, size, config.seed)
-    run.log.info("vocabulary %s: %d pieces, newly trained", folder, vocabulary.size)
+    lock = folder_lock.acquire_when_free(
+        StoragePath(folder) / layout.LOCK, run.log.info, run.log.warning
+    )
+    try:
+        if holds_vocabulary(folder):
+            return _opened(config, run)
+        run.log.info("training a vocabulary of at most %d pieces", size)
+        texts = (text for sample in samples for text in _texts(sample))
+        vocabulary = train_sentencepiece(texts, folder, size, config.seed)
+        run.log.info("vocabulary %s: %d pieces, newly trained", folder, vocabulary.size)
+    finally:
+        lock.release(remove=True)
+    return _checked(vocabulary, config)
+
+
+def _opened(config: PrepareConfig, run: Run) -> Vocabulary:
+    folder = config.vocabulary.path
+    vocabulary = open_vocabulary(folder)
+    run.log.info("vocabulary %s: %s, %d pieces", folder, vocabulary.kind, vocabulary.size)
     return _checked(vocabulary, config)
 
 

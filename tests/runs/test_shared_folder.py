@@ -65,7 +65,7 @@ def test_a_process_that_waits_creates_a_folder_again_that_another_one_removed(
 ):
     place, acquire, held = run_place.open_shared_place(f"{tmp_path}/run"), folder_lock.acquire, []
 
-    def refused_first(lock, say):
+    def refused_first(lock, say=print):
         if not held:
             held.append(lock)
             (tmp_path / "run").rmdir()  # by the holder, which was refused

@@ -2,6 +2,9 @@
 
 import dataclasses
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -19,6 +22,7 @@ from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import from_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
+from teacherlm_jax.tasks import trained_vocabulary
 from teacherlm_jax.tasks.prepare import prepare
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary
 from teacherlm_jax.training import setup
@@ -65,6 +69,37 @@ def test_a_missing_vocabulary_is_trained_only_if_a_size_is_set(root, tmp_path):
     assert do(dataclasses.replace(config, vocabulary=trained))["vocabulary_size"] == 500
     assert Vocabulary.load(tmp_path / "none").size == 500
     assert do(config)["vocabulary_size"] == 500
+
+
+def test_two_preparations_that_train_one_vocabulary_have_the_same(root, tmp_path, monkeypatch):
+    config = small(root, tmp_path / "first", vocabulary=VocabularyConfig(str(tmp_path / "v"), 500))
+    smaller = dataclasses.replace(config.vocabulary, size=400)
+    other = dataclasses.replace(config, output=str(tmp_path / "second"), vocabulary=smaller)
+    trains, ends, train = (
+        threading.Event(),
+        threading.Event(),
+        trained_vocabulary.train_sentencepiece,
+    )
+
+    def slowly(*arguments):
+        trains.set()
+        assert ends.wait(60)
+        return train(*arguments)
+
+    monkeypatch.setattr(trained_vocabulary, "train_sentencepiece", slowly)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(do, config)
+        assert trains.wait(60)
+        second = pool.submit(do, other)
+        time.sleep(1)
+        ends.set()
+        assert first.result()["vocabulary_size"] == second.result()["vocabulary_size"] == 500
+    digests = {
+        open_vocabulary(folder / "mix" / "vocabulary").digest
+        for folder in (tmp_path / "first", tmp_path / "second")
+    }
+    assert digests == {open_vocabulary(tmp_path / "v").digest}
+    assert ".lock" not in files.names(tmp_path / "v")
 
 
 @pytest.fixture(scope="module")
