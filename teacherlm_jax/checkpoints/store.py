@@ -126,7 +126,7 @@ class Checkpoints:
         """Return the `meta` of a step; UserError if it is damaged."""
         meta, reason = self._meta(step)
         if reason:
-            raise UserError(f"{self.path(step)}: {reason}; {self._remedy(step)}")
+            raise self._unusable(step, reason)
         return meta
 
     def params(self, step: int, abstract: Tree, *, cast: bool = False) -> Tree:
@@ -218,12 +218,20 @@ class Checkpoints:
             )
         found, reason = restore.attempt(path, lambda: restore.arrays(path / item, abstract))
         if found is None:
-            wrong = f"incomplete checkpoint, {item} cannot be read ({reason})"
-            raise UserError(f"{path}: {wrong}; {self._remedy(step)}")
+            raise self._unusable(step, f"incomplete checkpoint, {item} cannot be read ({reason})")
         if digest(fingerprint(found)) != digest(saved):
-            wrong = f"{item} differ from what was saved (wrong digest)"
-            raise UserError(f"{path}: {wrong}; {self._remedy(step)}")
+            raise self._unusable(step, f"{item} differ from what was saved (wrong digest)")
         return found
+
+    def _unusable(self, step: int, wrong: str) -> UserError:
+        """Return the error for a checkpoint with a fault, or one that is not there any more."""
+        path = self.path(step)
+        if not path.exists():
+            return UserError(
+                f"{path}: removed while it was read; a training keeps only its newest config.keep "
+                "checkpoints, so repeat this command, or name a later step"
+            )
+        return UserError(f"{path}: {wrong}; {self._remedy(step)}")
 
     def _remedy(self, step: int) -> str:
         """Return a remedy for a damaged checkpoint; it names only steps with a valid `meta`."""

@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints import restore
 from teacherlm_jax.checkpoints.fingerprint import digest, fingerprint
 from teacherlm_jax.checkpoints.saved_model import load_model
 from teacherlm_jax.checkpoints.store import Checkpoints
@@ -172,6 +173,20 @@ def test_truncated_parameters_are_refused_by_name_without_log_noise(run):
     assert "checkpoints/3: incomplete checkpoint, params cannot be read" in completed.stdout
     assert "to resume from step 2" in completed.stdout
     assert completed.stderr == "", "Orbax's leftovers must not be reported"
+
+
+def test_a_checkpoint_that_a_training_removes_while_it_is_read_is_not_called_incomplete(
+    run, mesh, monkeypatch
+):
+    read = restore.arrays
+
+    def removed(path, abstract):
+        shutil.rmtree(path.parent)
+        return read(path, abstract)
+
+    monkeypatch.setattr(restore, "arrays", removed)
+    with pytest.raises(UserError, match="checkpoints/3: removed while it was read; .* repeat"):
+        load_model(run, mesh)
 
 
 def test_another_dtype_is_not_reported_as_damage(saved, mesh):
