@@ -73,7 +73,7 @@ report-picture: $(VENV)/.test ## take the picture of the quickstart's report for
 bench-%: $(VENV)/.test ## run one benchmark, for example make bench-attention
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*)
 
-SHORT := # make evidence SHORT=1 runs H1 to H3 with a few pilot seeds
+SHORT := # make evidence SHORT=1 trains students with 250 samples and a few pilot seeds
 evidence: $(VENV)/.test ## the study of stages and explanations, some hours on two cores
 	@$(BIN)/python -m benchmarks.evidence $(if $(SHORT),--short)
 

@@ -28,7 +28,7 @@ Settings after the variant, as in `students,seeds=2`:
     root   folder of the samples and of all runs (default: runs/evidence)
     seeds  number of seeds (default: 10)
     first  the first seed (default: 0; pilot runs have seeds of 1000 and above)
-    short  the main effect of each question only, with a few seeds
+    short  the main effect of each question only, with a few seeds; students with half of the steps
     tiny   a few steps of everything, as a smoke test; the models learn nothing
 """
 

@@ -238,7 +238,7 @@ def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
         (["--data=d"], "runs/evidence", range(10), PARTS),
         (["--parts=forms"], "runs/evidence", range(10), ["forms"]),
         (["--parts=real", "--data=d"], "runs/evidence", range(10), ["real"]),
-        (["--short"], "runs/evidence_pilot", range(1000, 1004), []),
+        (["--short"], "runs/evidence_short", range(1000, 1004), []),
         (["--tiny"], "runs/evidence_tiny", range(1000, 1001), []),
         (["--seeds=3"], "runs/evidence_pilot", range(1000, 1003), []),
         (["--first=1010", "--folder=./x/"], "x", range(1010, 1020), []),
@@ -269,6 +269,20 @@ def test_only_the_seeds_of_the_protocol_are_recorded(
     drawn = study.chosen_seeds(run.first, run.seeds, short=run.short, tiny=run.tiny)
     assert drawn == seeds, "the pipeline has the seeds whose samples were written"
     assert written == [(part, root, seeds) for part in parts]
+
+
+def test_the_short_form_trains_students_of_few_samples_for_half_of_the_steps():
+    assert options.parse(["--short"]).parts == ("amounts",)
+    long, short = (
+        [step for step in CONFIGS.get_config(form).steps if step.verb == "train"]
+        for form in ("amounts,seeds=4", "amounts,seeds=4,short")
+    )
+    assert len(short) == 3 * 4 and len(long) == 2 * len(short)
+    chosen = CONFIGS.get_config(short[0].config.partition(":")[2])
+    whole = CONFIGS.get_config(long[0].config.partition(":")[2])
+    assert short[0].name == long[0].name == "student/text/250/seed-0"
+    assert (chosen.steps, whole.steps) == (3600, 7200)
+    assert chosen.validation.every == whole.validation.every == 400
 
 
 def test_a_folder_without_the_real_files_is_refused_in_one_line(tmp_path, capsys):

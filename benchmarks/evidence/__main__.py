@@ -1,7 +1,7 @@
 """`make evidence`: run the study and rebuild its page, docs/explanation/evidence.md.
 
     make evidence                       # all on generated samples; repeat the command to resume
-    make evidence SHORT=1               # H1 to H3 with a few pilot seeds
+    make evidence SHORT=1               # students with 250 samples, a few pilot seeds
     python -m benchmarks.evidence --parts=students --processes=2
     python -m benchmarks.evidence --parts=forms --first=0 --seeds=5   # and later --first=5
     python -m benchmarks.evidence --parts=real --data=data   # --data also adds it to all others
@@ -149,8 +149,9 @@ def _run_all(options: argparse.Namespace) -> int:
         if status:
             return status
         print(tables.TABLES[part](outcomes.below(root, chosen)))
-    if not options.recorded:
-        print(tables.TABLES["primary"](outcomes.below(root, chosen)))
+    rows = outcomes.below(root, chosen)
+    if not options.recorded and tables.verdicts(tables.primary(rows)):
+        print(tables.TABLES["primary"](rows))
     return 0
 
 

@@ -5,10 +5,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from teacherlm_jax.pipelines.evidence_steps import study, study_real
+from teacherlm_jax.pipelines.evidence_steps import study, study_real, study_students
 from teacherlm_jax.pipelines.evidence_steps.parts import PARTS
 
-SHORT_PARTS = ("students",)
+SHORT_PARTS = ("amounts",)
 PILOT = 1000  # first seed of runs that are not recorded
 
 
@@ -22,7 +22,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.page and options != parser.parse_args(["--page"]):
         parser.error("--page: rebuilds the page of all parts and seeds; remove the other options")
     _choose_seeds(parser, options)
-    end = "" if options.recorded else "_tiny" if options.tiny else "_pilot"
+    end = "_tiny" if options.tiny else "_short" if options.short else "_pilot"
+    end = "" if options.recorded else end
     options.folder = os.path.normpath(options.folder or f"runs/evidence{end}")
     whole = tuple(part for part in PARTS if part != study_real.PART or options.data)
     default = SHORT_PARTS if options.short else whole
@@ -52,8 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--folder",
-        help="folder of the runs (default: runs/evidence, or runs/evidence_pilot or _tiny if they "
-        "are not recorded)",
+        help="folder of the runs (default: runs/evidence, or runs/evidence_pilot, _short or _tiny "
+        "if they are not recorded)",
     )
     parser.add_argument(
         "--data",
@@ -77,8 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--short",
         action="store_true",
-        help=f"the main arms of each part only, at most {study.SHORT_SEEDS} pilot seeds; without "
-        "--parts, H1 to H3",
+        help=f"the main arms of each part only, students with half of the steps, at most "
+        f"{study.SHORT_SEEDS} pilot seeds; without --parts, students with "
+        f"{study_students.AMOUNTS[0]} samples",
     )
     parser.add_argument("--tiny", action="store_true", help="a smoke test with one pilot seed")
     parser.add_argument(

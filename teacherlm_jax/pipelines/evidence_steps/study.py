@@ -21,7 +21,7 @@ class Study:
         file: the config file of the steps.
         root: folder of the samples and of all runs.
         seeds: seeds of samples and weights.
-        short: only the main effect of each question.
+        short: only the main effect of each question, and students with half of the steps.
         tiny: a few steps of everything, as a smoke test.
     """
 
@@ -46,11 +46,12 @@ class Study:
 
     def step(self, name: str, title: str, verb: str, inputs: tuple[str, ...]) -> config.StepConfig:
         """Return a step whose config and run folder have its name."""
+        form = ",short" * self.short + ",tiny" * self.tiny
         return config.StepConfig(
             name=name,
             title=title,
             verb=verb,
-            config=f"{self.file}:{name},root={self.root}{',tiny' if self.tiny else ''}",
+            config=f"{self.file}:{name},root={self.root}{form}",
             inputs=inputs,
             output=f"{self.root}/{name}",
         )
