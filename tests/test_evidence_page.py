@@ -10,6 +10,7 @@ from benchmarks import harness
 from benchmarks.evidence import __main__ as evidence
 from benchmarks.evidence import comparisons, page, real_tables, recorded, student_tables, tables
 from benchmarks.evidence.student_tables import BUDGETS
+from teacherlm_jax.data import sample
 from teacherlm_jax.pipelines.evidence_steps import study_real
 from teacherlm_jax.pipelines.evidence_steps.study_students import false_author
 from teacherlm_jax.storage import files
@@ -41,8 +42,60 @@ def test_the_differences_in_the_text_are_those_of_the_tables():
     tables = "".join(match.group() for match in MARKED.finditer(text)) + star
     differences = re.findall(r"\d+\.\d ± \d+\.\d", MARKED.sub("", text))
     assert len(differences) > 8
+    computed = " ".join(_of_sizes().values())
     for difference in differences:
-        assert re.search(rf"[ +-]{re.escape(difference)} ", tables), difference
+        assert re.search(rf"[ +-]{re.escape(difference)} ", f"{tables} {computed} "), difference
+
+
+def _of_sizes():
+    """Return differences between sizes and stages of teachers that no table has, by name."""
+    accuracy = {}
+    for row in recorded.rows_of(recorded.read_all())["teachers"]:
+        accuracy.setdefault((row["size"], row["stage"]), {})[row["seed"]] = 100 * row["trained"]
+
+    def minus(one, other):
+        return {seed: one[seed] - other[seed] for seed in one}
+
+    effect = {
+        size: minus(accuracy[size, "stage2"], accuracy[size, tables.CONTROL])
+        for size in ("small", "medium", "large")
+    }
+    large = accuracy["large", tables.CONTROL]
+    compared = {
+        **{f"effect, {size}": minus(effect["large"], effect[size]) for size in ("small", "medium")},
+        **{
+            f"control, {size}": minus(large, accuracy[size, tables.CONTROL])
+            for size in ("small", "medium")
+        },
+        **{
+            kind: minus(accuracy["large", f"stage3_{kind}"], accuracy["large", "stage2"])
+            for kind in sample.KINDS
+        },
+    }
+    return {
+        name: comparisons.with_half_width(comparisons.Comparison(tuple(values.values())))
+        for name, values in compared.items()
+    }
+
+
+def test_the_statements_about_differences_between_sizes_follow_from_the_records():
+    found = _of_sizes()
+    assert {name for name, value in found.items() if value[0] == "+"} == {
+        "effect, small",
+        "effect, medium",
+    }
+    text = page.PAGE.read_text(encoding="utf-8")
+    size = {name: value[1:] for name, value in found.items()}
+    higher, less = "points higher", "points less"
+    for sentence in (
+        f"is {size['effect, small']} {higher} for large teachers than for small ones",
+        f"and {size['effect, medium']} {higher} than for medium ones",
+        f"which is {size['control, medium']} {less} than that of medium size",
+        f"and {size['control, small']} less than the small one",
+        f"chains of thought {found['cot']} points, fundamentals {found['fundamental']}",
+        f"common mistakes {found['mistake']}",
+    ):
+        assert sentence in text
 
 
 def test_the_result_at_the_top_has_the_sign_and_size_of_the_records():
@@ -150,11 +203,11 @@ def test_the_statements_about_sizes_follow_from_the_records():
     control = [
         100 * statistics.fmean(row["trained"] for row in rows["teachers"]
                                if (row["size"], row["stage"]) == (size, tables.CONTROL))
-        for size in ("large", "small", "medium")
+        for size in ("large", "medium", "small")
     ]  # fmt: skip
-    assert (
-        "large teachers has {:.1f}%, less than those of small and medium size ({:.1f} and {:.1f}%)"
-    ).format(*control) in text
+    pattern = r"large teachers has only (.+)%, .* size \((.+)%\) and .* small one \((.+)%\)"
+    found = re.search(pattern, text)
+    assert found.groups() == tuple(f"{mean:.1f}" for mean in control)
 
 
 def test_the_time_of_all_parts_is_the_sum_of_the_records():
