@@ -108,7 +108,10 @@ def _of_amounts(rows: Rows) -> Iterator[ClaimRow]:
 
 
 def _of_stages(rows: Rows, hypotheses: Mapping[str, Conclusion]) -> Iterator[ClaimRow]:
-    """Yield two lines for each size. The paper's differences are on that of H4."""
+    """Yield two lines for each size, and two for the restarted control.
+
+    The paper's differences are on that of H4.
+    """
     for part in ("stages", "sizes"):
         for size in study_teachers.PARTS[part]:
             name = f"{size} teachers: stage 2 - control"
@@ -122,12 +125,12 @@ def _of_stages(rows: Rows, hypotheses: Mapping[str, Conclusion]) -> Iterator[Cla
                 yield ClaimRow(accuracy, "tokens", part, of_size)
                 of_size = tables.explained(rows["explained"], size, "stage2")
                 yield ClaimRow(correct, "tokens", part, of_size)
-    (size,), restarted = study_teachers.PARTS["restarts"], tables.RESTARTED
+    (size,), restarted = study_teachers.PARTS[study_teachers.RESTARTS], tables.RESTARTED
     name = f"{size} teachers: stage 2 - restarted control"
     accuracy = tables.staged(rows["teachers"], size, "trained", other=restarted)
     correct = tables.explained(rows["explained"], size, "stage2", other=restarted)
-    yield ClaimRow(f"{name}, accuracy", "tokens", "restarts", accuracy)
-    yield ClaimRow(f"{name}, correct explanations", "tokens", "restarts", correct)
+    yield ClaimRow(f"{name}, accuracy", "tokens", study_teachers.RESTARTS, accuracy)
+    yield ClaimRow(f"{name}, correct explanations", "tokens", study_teachers.RESTARTS, correct)
 
 
 def _of_authors(rows: Rows) -> Iterator[ClaimRow]:

@@ -121,7 +121,7 @@ def verdict(comparison: Comparison, p: float) -> str:
 def _teacher_tables(part: str, rows: Rows) -> str:
     """Return comparisons of the teachers of a part, and the levels of all of them."""
     pairs, names = PAIRS, {*study_teachers.stages_of(study_teachers.WRITERS), "specialists"}
-    if part == "restarts":
+    if part == study_teachers.RESTARTS:
         pairs = RESTARTED_PAIRS
         names = {name for pair in pairs.values() for name in pair}
     teachers, explanations = (

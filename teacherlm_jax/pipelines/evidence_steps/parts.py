@@ -12,7 +12,7 @@ _STEPS = {  # in the order in which `make evidence` runs them
     "taught": study_students.of_part,
     "amounts": study_students.of_part,
     "sizes": study_teachers.of_part,
-    "restarts": study_teachers.of_part,
+    study_teachers.RESTARTS: study_teachers.of_part,
     study_real.PART: study_real.of_part,
 }
 PARTS = tuple(_STEPS)

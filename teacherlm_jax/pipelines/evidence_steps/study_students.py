@@ -200,15 +200,15 @@ def mixture(name: str, arm: Arm) -> config.MixtureConfig:
 
 def student(study: Study, arm: str, amount: str, seed: str) -> config.TrainConfig:
     """Train a student from random weights, and validate it along the way."""
-    part = 2 if study.short else 1
+    divisor = 2 if study.short else 1
     return training(
         study,
         output=f"{study.root}/student/{arm}/{amount}/{seed}",
         data=f"{study.root}/{data_of(arm, amount, seed)}",
         shape=SIZES[SIZE],
-        steps=STEPS // part,
+        steps=STEPS // divisor,
         seed=seed_of(seed),
         questions=study.samples(seed_of(seed)),
         benchmarks={"test": _test_of(arm)},
-        validations=VALIDATIONS // part,
+        validations=VALIDATIONS // divisor,
     )

@@ -19,6 +19,7 @@ from teacherlm_jax.pipelines.evidence_steps.study import (
 STAGES = ("stage1", "stage2", *(f"stage3_{kind}" for kind in KINDS))
 CONTROL = "no_stage"
 MIXED, RESTARTED = "mixed", "restarted"  # the control in two trainings, each with its optimizer
+RESTARTS = "restarts"  # the part with these
 BASE = {"stage2": "stage1", **dict.fromkeys(STAGES[2:], "stage2"), RESTARTED: MIXED}
 STEPS = {
     "stage1": 2160,
@@ -29,19 +30,20 @@ STEPS = {
     RESTARTED: 2400,
 }
 DATA = {MIXED: CONTROL, RESTARTED: CONTROL}  # mixtures with another name than their stage
+ORDER = {RESTARTED: 100}  # added to the seed, for another order of the rows than in MIXED
 WRITERS = ("stage2", CONTROL, "specialists")
 MAIN_SIZE = "medium"  # of the primary comparisons, and of teachers whose texts students read
 SOURCES = {"explain": "questions", "write": "taught"}  # files that teachers explain, by step
 PARTS = {  # sizes of the teachers of each part
     "stages": (MAIN_SIZE,),
     "sizes": tuple(size for size in SIZES if size != MAIN_SIZE),
-    "restarts": ("large",),
+    RESTARTS: ("large",),
 }
 
 
 def writers_of(part: str) -> tuple[str, ...]:
     """Return the writers whose teachers a part trains."""
-    return (RESTARTED,) if part == "restarts" else WRITERS
+    return (RESTARTED,) if part == RESTARTS else WRITERS
 
 
 def of_part(study: Study, part: str) -> Iterator[config.StepConfig]:
@@ -142,7 +144,7 @@ def teacher(study: Study, size: str, stage: str, seed: str) -> config.TrainConfi
         data=f"{study.root}/stage_data/{seed}/{DATA.get(stage, stage)}",
         shape=SIZES[size],
         steps=STEPS[stage],
-        seed=seed_of(seed),
+        seed=seed_of(seed) + ORDER.get(stage, 0),
         questions=study.samples(seed_of(seed)),
         init_from=_folder(study, size, BASE[stage], seed) if stage in BASE else "",
         benchmarks={name: f"{name}.jsonl" for name in ("trained", "unseen")},
