@@ -18,7 +18,8 @@ Variants:
     taught    do explanations that a teacher wrote help as much as true ones?
     amounts   students with fewer and with more samples
     sizes     smaller and larger teachers, trained in stages
-    restarts  large teachers trained on mixed data, with an optimizer that starts again
+    restarts  large teachers trained on mixed data, with an optimizer that starts again; they are
+              compared with those of `sizes`
     real      students on CREAK, ECQA and StrategyQA, with explanations by people
 
 and the steps of these, with the names that `--status` prints.
@@ -28,7 +29,8 @@ Settings after the variant, as in `students,seeds=2`:
     root   folder of the samples and of all runs (default: runs/evidence)
     seeds  number of seeds (default: 10)
     first  the first seed (default: 0; pilot runs have seeds of 1000 and above)
-    short  the main effect of each question only, with a few seeds; students with half of the steps
+    short  the main effect of each question only, with a few seeds; students on generated
+           samples have half of the steps
     tiny   a few steps of everything, as a smoke test; the models learn nothing
 """
 

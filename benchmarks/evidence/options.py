@@ -78,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--short",
         action="store_true",
-        help=f"the main arms of each part only, students with half of the steps, at most "
-        f"{study.SHORT_SEEDS} pilot seeds; without --parts, students with "
+        help="the main arms of each part only, students on generated samples with half of the "
+        f"steps, at most {study.SHORT_SEEDS} pilot seeds; without --parts, students with "
         f"{study_students.AMOUNTS[0]} samples",
     )
     parser.add_argument("--tiny", action="store_true", help="a smoke test with one pilot seed")

@@ -63,21 +63,21 @@ class AnnotationSession:
         self._open = OpenShards()
         self._scratch = Path()
 
-    def in_work(self, job: AnnotationJob) -> bool:
+    def in_progress(self, job: AnnotationJob) -> bool:
         """Return whether a job has unfinished shards, or shards that others work on."""
-        return _in_work(ShardQueue(job, self._claims))
+        return _in_progress(ShardQueue(job, self._claims))
 
     def work(self, job: AnnotationJob) -> None:
         """Write shards until all are finished, by this process or by others."""
         self.progress.total = job.total
         queue = ShardQueue(job, self._claims)
         with self._interruptible(), self.stopwatch.running():
-            while _in_work(queue):
+            while _in_progress(queue):
                 alone = self._alone()  # before it tries: what another process left then is free
                 worked = [self._write_by(teacher, job, queue) for teacher in job.teachers]
                 if any(worked):
                     continue
-                if alone and self._alone() and _in_work(queue):
+                if alone and self._alone() and _in_progress(queue):
                     raise UserError(
                         f"{self._run.path / layout.TEXTS}: a file changed since it was written; "
                         "repeat the command"
@@ -197,6 +197,6 @@ class AnnotationSession:
             self.stopwatch.keep()
 
 
-def _in_work(queue: ShardQueue) -> bool:
-    """Return in all processes whether the first one finds shards in work."""
-    return distributed.of_first(queue.in_work)
+def _in_progress(queue: ShardQueue) -> bool:
+    """Return in all processes whether the first one finds shards in progress."""
+    return distributed.of_first(queue.in_progress)

@@ -191,7 +191,9 @@ def results(config: Any, sweep_points: Sequence[SweepPoint]) -> str:
     for index, point in enumerate(sweep_points):
         folder = StoragePath(point.overrides.get("output", config_of_point(config, point).output))
         result = files.read_json_if_any(folder / layout.RESULT)
-        state = "finished" if result else "started" if folder.exists() else "not started"
+        state = (
+            "finished" if result is not None else "started" if folder.exists() else "not started"
+        )
         row = {"index": index, "name": point.name, **_settings(folder, point), "state": state}
         rows.append(row | _metric(folder, result or {}) | dict(_figures(result or {}, _DEPTH)))
     _rank(rows)

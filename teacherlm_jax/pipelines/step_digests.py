@@ -4,7 +4,6 @@ They only decide whether the command of a step is worth starting. The command it
 content of its inputs, as it does without a pipeline.
 """
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -71,9 +70,11 @@ def _entries(folder: epath.Path) -> Iterator[str]:
         for name in sorted(names):
             if not name.startswith("."):
                 path = os.path.join(parent, name)
-                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                try:
                     entry = os.stat(path)
-                    yield f"{os.path.relpath(path, folder)} {entry.st_size} {entry.st_mtime_ns}"
+                except FileNotFoundError:  # removed since it was listed
+                    continue
+                yield f"{os.path.relpath(path, folder)} {entry.st_size} {entry.st_mtime_ns}"
 
 
 def _of_lines(lines: Iterable[str]) -> str:

@@ -38,7 +38,7 @@ _FILES = MirroredFiles(
 class RunPlace:
     """The folder of a run: locked, or shared by several processes.
 
-    A process of a shared folder writes its log and its list of refused rows in `path`, and all
+    A process of a shared folder writes its log and its lists of refused rows in `path`, and all
     other files at `address`, in a bucket, too.
 
     Attributes:
@@ -188,8 +188,6 @@ def _acquired(lock: epath.Path | Path, say: Callable[[str], None]) -> FolderLock
 
     while True:
         try:
-            if not is_remote(lock):  # its last holder may have removed the folder
-                lock.parent.mkdir(parents=True, exist_ok=True)
             taken = folder_lock.acquire(lock, say=say_before)
             waiting = False  # the lock keeps the function
             return taken

@@ -95,19 +95,18 @@ def _claimed(run: RunFiles) -> set[str]:
     """Return the shards on which a process that is alive has a claim; see `shards.claims`."""
     workers = {name.removesuffix(".json") for name, entry in run.entries(layout.WORKERS).items()
                if (entry.age or 0.0) < _RECENT}  # fmt: skip
-    newest: dict[str, int] = {}
-    for file in run.entries(layout.CLAIMS):
-        name, _, number = file.rpartition(".")
-        if number.isdigit() and not name.startswith("."):
-            newest[name] = max(int(number), newest.get(name, 0))
     claimed = set()
-    for name, highest in newest.items():
+    for file, entry in run.entries(layout.CLAIMS).items():
+        name, _, number = file.rpartition(".")
+        if not number.isdigit() or name.startswith("."):
+            continue
         try:
-            content = files.read_json(run.folder / layout.CLAIMS / f"{name}.{highest}")
+            content = files.read_json(run.folder / layout.CLAIMS / file)
         except MissingFile:  # released since it was listed
             continue
         except UserError as error:
-            run.faults.append(str(error))
+            if (entry.age or 0.0) > _RECENT:  # otherwise, it may be about to be written
+                run.faults.append(str(error))
             continue
         if isinstance(content, dict) and content.get("worker") in workers:
             claimed.add(name.partition(".")[0])

@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from etils import epath
 
@@ -51,7 +51,7 @@ def acquire(
     stale: float = object_lock.STALE,
     say: Callable[[str], None] = lambda line: None,
 ) -> FolderLock:
-    """Take the lock of a folder.
+    """Take the lock of a folder; one on this machine is created.
 
     If another process holds the lock in a bucket, this waits for a heartbeat: with one the holder
     is alive, and the lock is refused; without one in `stale` seconds the lock is taken over. A
@@ -75,9 +75,7 @@ def acquire_when_free(
     say: Callable[[str], None],
     say_of_disk: Callable[[str], None],
 ) -> FolderLock:
-    """Take the lock of a folder, and wait as long as another process holds it.
-
-    A folder on this machine is created, also if that process removes it.
+    """Take the lock of a folder as `acquire` does, and wait as long as another process holds it.
 
     Args:
         lock: see `acquire`.
@@ -87,10 +85,7 @@ def acquire_when_free(
     waiting = False
     while True:
         try:
-            if is_remote(lock):
-                return acquire(lock)
-            Path(lock).parent.mkdir(parents=True, exist_ok=True)
-            return acquire(lock, say=say_of_disk)
+            return acquire(lock) if is_remote(lock) else acquire(lock, say=say_of_disk)
         except FolderInUse as error:
             if not waiting:
                 say(f"{str(error).partition('; ')[0]}; waiting for it")
@@ -104,7 +99,7 @@ class _FileLock:
     def __init__(self, path: Path, beat: float, say: Callable[[str], None]):
         if path.is_dir():
             _remove_copy(path)
-        self._path, self._file = path, path.open("a+", encoding="utf-8")
+        self._path, self._file = path, _created(path)
         self._heartbeat: Repeated | None = None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,6 +140,14 @@ class _FileLock:
         if remove:
             self._path.unlink(missing_ok=True)
         self._file.close()
+
+
+def _created(path: Path) -> TextIO:
+    """Open the file of a lock, and create its folder, which another process may be removing."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return path.open("a+", encoding="utf-8")
 
 
 def _renewal(reference: "weakref.ref[_FileLock]") -> Callable[[], None]:

@@ -7,7 +7,6 @@ from teacherlm_jax.config import PrepareConfig
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage import folder_lock
@@ -20,6 +19,8 @@ from teacherlm_jax.tokenization.vocabulary import (
     open_vocabulary,
     train_sentencepiece,
 )
+
+_LOCK = ".vocabulary.lock"  # the folder may be that of a run, which has a lock of its own
 
 
 def before_survey(config: PrepareConfig, run: Run) -> Vocabulary | None:
@@ -51,9 +52,7 @@ def train(config: PrepareConfig, samples: Iterable[Sample], run: Run) -> Vocabul
     If another preparation is training it there, wait for it and open that one.
     """
     folder, size = config.vocabulary.path, config.vocabulary.size
-    lock = folder_lock.acquire_when_free(
-        StoragePath(folder) / layout.LOCK, run.log.info, run.log.warning
-    )
+    lock = folder_lock.acquire_when_free(StoragePath(folder) / _LOCK, run.log.info, run.log.warning)
     try:
         if holds_vocabulary(folder):
             return _opened(config, run)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from teacherlm_jax.annotation.explained_rows import KindCounts
 from teacherlm_jax.annotation.session import AnnotationSession
 from teacherlm_jax.annotation.shards import duplicate_verdicts
 from teacherlm_jax.annotation.shards.claims import ShardClaims
+from teacherlm_jax.annotation.shards.shard_queue import ShardQueue
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.pipelines import verbs
@@ -170,13 +172,24 @@ def test_verdicts_on_all_texts_wait_for_a_process_that_still_holds_a_shard(
     def hold_a_shard():
         wait_for(output / layout.WORKERS, 1)
         workers.join()
-        claims.take("part-00000.slow")
-        wait_for(output / layout.COUNTS / layout.SAMPLES, ROWS // 5)
-        time.sleep(0.5)
-        released.set()
-        claims.release_all()
-        workers.leave()
+        try:
+            assert claims.take("part-00000.slow")
+            wait_for(output / layout.COUNTS / layout.SAMPLES, ROWS // 5)
+            assert polls.acquire(timeout=100) and polls.acquire(timeout=100)
+            released.set()
+        finally:
+            claims.release_all()
+            workers.leave()
 
+    in_progress, polls = ShardQueue.in_progress, threading.Semaphore(0)
+
+    def polled(queue):
+        found = in_progress(queue)
+        if not queue.unfinished():
+            polls.release()
+        return found
+
+    monkeypatch.setattr(ShardQueue, "in_progress", polled)
     record, began_after = duplicate_verdicts.record, []
 
     def recorded(*job):
@@ -185,10 +198,10 @@ def test_verdicts_on_all_texts_wait_for_a_process_that_still_holds_a_shard(
 
     monkeypatch.setattr(duplicate_verdicts, "record", recorded)
     stub_teacher.install(patch=monkeypatch.setattr)
-    slow = threading.Thread(target=hold_a_shard, daemon=True)
-    slow.start()
-    verbs.run("annotate", dataclasses.replace(together[0], output=str(output)))
-    slow.join()
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(hold_a_shard)
+        verbs.run("annotate", dataclasses.replace(together[0], output=str(output)))
+        slow.result()
     assert began_after == [True]
     assert _contents(str(output)) == alone
 

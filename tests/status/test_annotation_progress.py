@@ -129,3 +129,19 @@ def test_a_damaged_plan_or_figure_is_named(job, status):
 def test_a_job_whose_plan_is_not_written_yet_says_so(job, status):
     files.remove(f"{job}/job.json")
     assert "its plan is not known" in status_text.block(status(job))
+
+
+def test_every_claim_of_a_living_process_counts_and_one_that_is_being_written_is_no_fault(
+    job, status
+):
+    address = StoragePath(job)
+    workers = Workers(address / "workers", print)
+    workers.join()
+    claims = ShardClaims(address / "claims", workers)
+    assert claims.take("part-00001.cot")
+    files.write_json(address / "claims" / "part-00001.cot.2", {"worker": "gone"})
+    files.write_bytes(address / "claims" / "part-00002.cot.1", b"")
+    seen = status(job)
+    assert seen.progress.figures["shards"]["claimed"] == 1
+    assert not seen.faults
+    workers.leave()

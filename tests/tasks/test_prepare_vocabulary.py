@@ -21,6 +21,7 @@ from teacherlm_jax.data import prepared as data_folder
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import from_row
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import run_folder
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks import trained_vocabulary
 from teacherlm_jax.tasks.prepare import prepare
@@ -71,7 +72,9 @@ def test_a_missing_vocabulary_is_trained_only_if_a_size_is_set(root, tmp_path):
     assert do(config)["vocabulary_size"] == 500
 
 
-def test_two_preparations_that_train_one_vocabulary_have_the_same(root, tmp_path, monkeypatch):
+def test_two_preparations_that_train_one_vocabulary_have_the_same(
+    root, tmp_path, monkeypatch, caplog
+):
     config = small(root, tmp_path / "first", vocabulary=VocabularyConfig(str(tmp_path / "v"), 500))
     smaller = dataclasses.replace(config.vocabulary, size=400)
     other = dataclasses.replace(config, output=str(tmp_path / "second"), vocabulary=smaller)
@@ -91,7 +94,10 @@ def test_two_preparations_that_train_one_vocabulary_have_the_same(root, tmp_path
         first = pool.submit(do, config)
         assert trains.wait(60)
         second = pool.submit(do, other)
-        time.sleep(1)
+        end = time.monotonic() + 60
+        while "is using this folder; waiting for it" not in caplog.text:
+            assert time.monotonic() < end and not second.done(), "the second does not wait"
+            time.sleep(0.05)
         ends.set()
         assert first.result()["vocabulary_size"] == second.result()["vocabulary_size"] == 500
     digests = {
@@ -99,7 +105,13 @@ def test_two_preparations_that_train_one_vocabulary_have_the_same(root, tmp_path
         for folder in (tmp_path / "first", tmp_path / "second")
     }
     assert digests == {open_vocabulary(tmp_path / "v").digest}
-    assert ".lock" not in files.names(tmp_path / "v")
+    assert not [name for name in files.names(tmp_path / "v") if name.endswith(".lock")]
+
+
+def test_a_vocabulary_may_be_trained_in_the_run_folder_itself(root, tmp_path):
+    config = small(root, tmp_path / "run", vocabulary=VocabularyConfig(str(tmp_path / "run"), 500))
+    with run_folder.open_run(config.output, "prepare", config) as run:
+        assert prepare(config, run)["vocabulary_size"] == 500
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
             else:
                 job = job_plan.current(job)  # others may have added new rows
                 _forget_changed(job)
-                if not session.in_work(job):
+                if not session.in_progress(job):
                     figures = session.progress.figures(session.stopwatch.seconds)
                     return distributed.of_first(
                         functools.partial(_finish, config, job, run, figures)

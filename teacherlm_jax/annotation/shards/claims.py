@@ -1,9 +1,10 @@
 """Claims on shards: files that one process creates, so that no two work on the same shard.
 
 A claim is `NAME.NUMBER`. If its process is dead, others may create the next number. A process that
-only seemed dead, such as one on a machine that slept, may go on. Two processes on one shard write
-the same texts, so a claim saves work. Only the gate that compares all explanations depends on
-claims: its verdicts are added when no living process has one, see `shard_queue`.
+only seemed dead, such as one on a machine that slept, still has its claim when it resumes. Two
+processes on one shard write the same texts, so a claim saves work. Only the gate that compares all
+explanations depends on claims: its verdicts are added when no living process has one, see
+`shard_queue`.
 """
 
 import contextlib
@@ -55,16 +56,11 @@ class ShardClaims:
         return True
 
     def release(self, name: str) -> None:
-        """Remove a claim of this process, if it has one, and claims that it replaced.
+        """Remove a claim of this process, if it has one.
 
-        Those of processes that are alive, against expectation, stay.
+        Claims that it replaced stay, because their processes may only seem dead.
         """
-        number = self._own.pop(name, 0)
-        alive = self._workers.alive() if number > 1 else set[str]()
-        for earlier in range(1, number):
-            if not self._is_held(f"{name}.{earlier}", alive):
-                files.remove(self._folder / f"{name}.{earlier}")
-        if number:
+        if number := self._own.pop(name, 0):
             files.remove(self._folder / f"{name}.{number}")
 
     def release_all(self) -> None:
@@ -104,9 +100,11 @@ class ShardClaims:
         self._others.pop(file, None)
         if worker := self._worker(file):
             return worker in alive
-        # Without hard links, a process creates the file first and writes into it then.
+        # Without hard links, a process creates the file and then writes it.
         unread_since = self._unread.get(file)
-        return unread_since is not None and time.monotonic() - unread_since < _WRITE_SECONDS
+        if unread_since is None or alive == {self._workers.own}:
+            return False
+        return time.monotonic() - unread_since < _WRITE_SECONDS
 
     def _worker(self, file: str) -> str:
         """Return the process of a claim, or "" if the claim is gone or cannot be read."""

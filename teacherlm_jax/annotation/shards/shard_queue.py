@@ -30,11 +30,11 @@ class ShardQueue:
         self._listed = 0.0  # time of the last listing of the folder
         self._list()
 
-    def in_work(self) -> bool:
+    def in_progress(self) -> bool:
         """Return whether shards are unfinished, or claimed by other processes that are alive.
 
         Such a process may still write the samples of a finished shard, which lack the verdicts of
-        gates that compare all explanations. Those verdicts are added when no shard is in work.
+        gates that compare all explanations. Those verdicts are added when no shard is in progress.
         Claims on shards of new rows, which this job does not have, do not count.
         """
         if self.unfinished():

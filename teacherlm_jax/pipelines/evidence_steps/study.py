@@ -21,7 +21,8 @@ class Study:
         file: the config file of the steps.
         root: folder of the samples and of all runs.
         seeds: seeds of samples and weights.
-        short: only the main effect of each question, and students with half of the steps.
+        short: only the main effect of each question, and students on generated samples with half of
+            the steps.
         tiny: a few steps of everything, as a smoke test.
     """
 

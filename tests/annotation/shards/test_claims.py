@@ -53,6 +53,9 @@ def test_a_claim_of_a_process_that_is_gone_is_taken_over(folder, process):
     assert second.take("a")
     assert second.held() == {"a"}
     second.release_all()
+    assert files.names(StoragePath(folder) / "claims") == ["a.1"]
+    assert second.held() == set()
+    second.remove_gone()
     assert files.names(StoragePath(folder) / "claims") == []
 
 
@@ -84,7 +87,7 @@ def test_a_process_whose_claim_was_taken_over_still_holds_it_when_it_goes_on(
         asleep.setattr(Workers, "_is_alive", lambda self, name: name != sleeper.own)
         assert second.held() == set()
         assert second.take("a")
-    second.release("a")
+        second.release("a")
     assert files.names(StoragePath(folder) / "claims") == ["a.1"]
     assert second.held_by_others() == third.held_by_others() == {"a"}
     paused.release("a")
@@ -93,11 +96,14 @@ def test_a_process_whose_claim_was_taken_over_still_holds_it_when_it_goes_on(
 
 
 def test_a_claim_whose_content_is_being_written_is_held_for_a_while(folder, process, monkeypatch):
-    claims, _ = process()
+    (claims, _), (_, other) = process(), process()
     files.write_bytes(StoragePath(folder) / "claims" / "a.1", b"")
     assert claims.held() == {"a"}
-    monkeypatch.setattr("teacherlm_jax.annotation.shards.claims._WRITE_SECONDS", 0.0)
-    assert claims.held() == set(), "a process was killed before it wrote the content"
+    with monkeypatch.context() as later:
+        later.setattr("teacherlm_jax.annotation.shards.claims._WRITE_SECONDS", 0.0)
+        assert claims.held() == set(), "a process was killed before it wrote the content"
+    other.leave()
+    assert claims.held() == set(), "nobody else can be writing it"
 
 
 def test_the_claims_of_others_are_those_of_living_processes(process):
@@ -135,4 +141,5 @@ def test_claims_that_a_store_does_not_remove_do_not_hide_why_the_process_ends(
     other = ShardClaims(StoragePath(bucket) / "claims", Workers(workers._folder, print))
     assert other.held() == set() and other.take("a") and other.take("b")
     other.release_all()
+    other.remove_gone()
     assert files.names(StoragePath(bucket) / "claims") == []

@@ -76,7 +76,7 @@ def test_the_time_of_a_claim_does_not_grow_with_the_number_of_shards(make_queue,
     assert _Counted.asked < 20 * shards
 
 
-def test_several_shards_in_work_are_all_claimed_and_none_twice(make_queue):
+def test_several_shards_in_progress_are_all_claimed_and_none_twice(make_queue):
     done = {"cot": [], layout.SAMPLES: []}
     queue, teacher = make_queue(20, ("cot",), done), _teacher("cot")
     first = [queue.claim(teacher) for _ in range(4)]
@@ -121,21 +121,21 @@ def test_a_shard_that_others_finished_since_the_last_listing_is_not_opened_again
     assert queue.claim(teacher) == 3
 
 
-def test_a_job_is_in_work_until_other_processes_have_released_its_shards(make_queue):
+def test_a_job_is_in_progress_until_other_processes_have_released_its_shards(make_queue):
     queue = make_queue(2, ("cot",), {"cot": (0, 1), layout.SAMPLES: (0, 1)})
     queue._claims.others = {"part-00001.cot"}
-    assert queue.in_work()
+    assert queue.in_progress()
     queue._claims.others = set()
-    assert not queue.in_work()
-    assert make_queue(2, ("cot",), {"cot": (0, 1), layout.SAMPLES: (0,)}).in_work()
+    assert not queue.in_progress()
+    assert make_queue(2, ("cot",), {"cot": (0, 1), layout.SAMPLES: (0,)}).in_progress()
 
 
-def test_shards_of_rows_that_were_added_since_do_not_keep_an_earlier_job_in_work(make_queue):
+def test_shards_of_rows_that_were_added_since_do_not_keep_an_earlier_job_in_progress(make_queue):
     queue = make_queue(2, ("cot",), {"cot": (0, 1), layout.SAMPLES: (0, 1)})
     queue._claims.others = {claim_name(2, ["cot"]), claim_name(12, ["cot", "mistake"])}
-    assert not queue.in_work()
+    assert not queue.in_progress()
     queue._claims.others.add(claim_name(1, ["cot", "mistake"]))
-    assert queue.in_work()
+    assert queue.in_progress()
 
 
 def test_a_partial_file_that_is_completed_while_it_is_counted_has_all_its_rows(
