@@ -19,6 +19,7 @@ from teacherlm_jax.storage import files
 from teacherlm_jax.storage.create_only import create_bytes
 
 _WRITE_SECONDS = 10.0  # for the content of a new claim
+_REREAD_SECONDS = 10.0  # between two readings of a claim whose process is dead
 
 
 class ShardClaims:
@@ -29,6 +30,7 @@ class ShardClaims:
         self._own: dict[str, int] = {}  # number by name
         self._others: dict[str, str] = {}  # worker by file, as it was read last
         self._unread: dict[str, float] = {}  # first time at which a file could not be read
+        self._dead: dict[str, float] = {}  # last time at which a claim of a dead process was read
 
     def held(self) -> set[str]:
         """Return the names that are claimed by this process, or by another one that is alive."""
@@ -96,9 +98,13 @@ class ShardClaims:
         """Return whether a claim is that of a process that is alive."""
         if self._worker(file) in alive:
             return True
+        if time.monotonic() - self._dead.get(file, -_REREAD_SECONDS) < _REREAD_SECONDS:
+            return False
         # A process that ended may have removed its claim, and another one created the file again.
         self._others.pop(file, None)
         if worker := self._worker(file):
+            if worker not in alive:
+                self._dead[file] = time.monotonic()
             return worker in alive
         # Without hard links, a process creates the file and then writes it.
         unread_since = self._unread.get(file)

@@ -106,6 +106,18 @@ def test_a_claim_whose_content_is_being_written_is_held_for_a_while(folder, proc
     assert claims.held() == set(), "nobody else can be writing it"
 
 
+def test_claims_of_dead_processes_are_not_read_again_at_each_look(process, monkeypatch):
+    (first, gone), (second, _) = process(), process()
+    for name in "abc":
+        assert first.take(name)
+    gone.leave()
+    reads, read_json = [], files.read_json
+    monkeypatch.setattr(files, "read_json", lambda path: reads.append(path.name) or read_json(path))
+    for _ in range(5):
+        assert second.held() == set()
+    assert len([name for name in reads if name.endswith(".1")]) <= 2 * 3
+
+
 def test_the_claims_of_others_are_those_of_living_processes(process):
     (first, _), (second, gone), (third, _) = process(), process(), process()
     assert first.take("a") and second.take("b") and third.take("c")
