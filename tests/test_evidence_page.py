@@ -194,6 +194,12 @@ def test_the_statements_about_sizes_follow_from_the_records():
         f"Large teachers are {shown['large'][1:]} points more accurate if they are trained in "
         f"stages 1 and 2, and small ones {shown['small'][1:]} points less."
     ) in text
+    restarted = tables.staged(rows["teachers"], "large", "trained", other=tables.RESTARTED)
+    control = tables.staged(rows["teachers"], "large", "trained", tables.RESTARTED)
+    above, below = map(comparisons.with_half_width, (restarted, control))
+    assert (above[0], below[0]) == ("+", "-")
+    assert f"large teachers are also {above[1:]} points more accurate than a control with" in text
+    assert f"This control is {below[1:]} points less accurate than the one without" in text
     mean, bounds = comparisons.with_bounds(accuracy["large"]).split(" ", 1)
     assert f"large ones are {mean[1:]} points more accurate {bounds[:-1]}" in readme
     of_explanations = [comparisons.with_half_width(one) for one in correct.values()]
