@@ -201,7 +201,9 @@ def test_the_statements_about_sizes_follow_from_the_records():
     assert f"large teachers are also {above[1:]} points more accurate than a control with" in text
     assert f"This control is {below[1:]} points less accurate than the one without" in text
     mean, bounds = comparisons.with_bounds(accuracy["large"]).split(" ", 1)
-    assert f"large ones are {mean[1:]} points more accurate {bounds[:-1]}" in readme
+    assert f"large teachers are {mean[1:]} more accurate {bounds[:-1]}" in readme
+    mean, bounds = comparisons.with_bounds(correct["small"]).split(" ", 1)
+    assert f"small ones explain {mean[1:]} worse {bounds}" in readme and mean[0] == "-"
     of_explanations = [comparisons.with_half_width(one) for one in correct.values()]
     assert (
         "the differences are {} (small), {} (medium) and {} (large)".format(*of_explanations)
@@ -249,18 +251,21 @@ def test_the_differences_in_the_readme_are_those_of_the_records():
         for amount in (250, 4000)
     )
     expected = {
-        "at equal tokens": (primary["H2"], "add {} points at equal tokens ({})"),
+        "at equal tokens": (
+            primary["H2"],
+            "are {} points above those without at equal tokens ({})",
+        ),
         "at equal passes": (primary["H1"], "and {} at equal passes ({})"),
         "H4": (primary["H4"], "are {} points less accurate than on mixed data ({})"),
         "H5": (primary["H5"], "explain {} points worse ({})"),
-        "250": (few, "they add {} points with 250 samples ({})"),
-        "4000": (many, "and cost {} with 4,000 ({})"),
+        "250": (few, "{} above with 250 samples ({})"),
+        "4000": (many, "{} below with 4,000 ({})"),
     }
     summary = summary.replace("95% interval ", "")
     for name, (comparison, sentence) in expected.items():
         mean, bounds = comparisons.with_bounds(comparison).split(" ", 1)
         assert sentence.format(mean[1:], bounds[1:-1]) in summary, name
-        less = any(word in sentence for word in ("worse", "less", "cost"))
+        less = any(word in sentence for word in ("worse", "less", "below"))
         assert mean[0] == ("-" if less else "+"), name
 
 
