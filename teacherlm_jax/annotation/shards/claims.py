@@ -50,7 +50,11 @@ class ShardClaims:
 
     def take(self, name: str) -> bool:
         """Claim a free name; return False if another process was faster."""
-        number = max(self._numbers().get(name, ()), default=0) + 1
+        numbers = self._numbers().get(name, [])
+        alive = self._workers.alive()
+        if any(self._is_held(f"{name}.{number}", alive) for number in numbers):
+            return False
+        number = max(numbers, default=0) + 1
         content = json.dumps({"worker": self._workers.own}).encode()
         if not create_bytes(self._folder / f"{name}.{number}", content):
             return False

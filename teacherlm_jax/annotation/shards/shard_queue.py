@@ -27,6 +27,7 @@ class ShardQueue:
         self._counted: dict[str, set[int]] = {}
         self._rows = Counter[str]()  # of the shards in `_counted`, by kind
         self._first = dict[tuple[str, ...], int]()  # shard that may need a teacher, by its kinds
+        self._vain = set[tuple[int, tuple[str, ...]]]()  # see `release`
         self._listed = 0.0  # time of the last listing of the folder
         self._list()
 
@@ -61,11 +62,17 @@ class ShardQueue:
         return self._claim(teacher)
 
     def release(self, index: int, teacher: AnnotationTeacher, finished: bool) -> None:
-        """Release a claim, when the explanations, and perhaps the samples, are written."""
+        """Release a claim, when the explanations, and perhaps the samples, are written.
+
+        If the samples are not `finished` although all kinds seem complete, a file of another
+        teacher is damaged. This teacher does not claim the shard again only for its samples.
+        """
         for part in (*teacher.kinds, *((layout.SAMPLES,) if finished else ())):
             if index not in self._counted[part]:
                 self._counted[part].add(index)
                 self._rows[part] += self._job.record.shards[index]
+        if not finished and all(index in self._counted[kind] for kind in self._job.kinds):
+            self._vain.add((index, teacher.kinds))
         self._claims.release(claim_name(index, teacher.kinds))  # of the first process
 
     def counted_rows(self) -> Counter[str]:
@@ -101,15 +108,19 @@ class ShardQueue:
         """Return whether a shard lacks something that a teacher writes, or only its samples."""
         if index in self._counted[layout.SAMPLES]:
             return False
-        lacks = any(index not in self._counted[kind] for kind in teacher.kinds)
-        return lacks or all(index in self._counted[kind] for kind in self._job.kinds)
+        if any(index not in self._counted[kind] for kind in teacher.kinds):
+            return True
+        complete = all(index in self._counted[kind] for kind in self._job.kinds)
+        return complete and (index, teacher.kinds) not in self._vain
 
     def _list(self) -> None:
         """List the complete files; those of this process are known without a listing."""
-        for part in (*self._job.kinds, layout.SAMPLES):
-            if len(self._counted.get(part, ())) < len(self._job.record.shards):
-                self._counted[part] = set(self._job.folder.counted(part))
         rows = self._job.record.shards
+        for part in (*self._job.kinds, layout.SAMPLES):
+            if len(self._counted.get(part, ())) < len(rows):
+                counted = self._job.folder.counted(part)
+                # Others may have shards of rows that were added after this job was planned.
+                self._counted[part] = {index for index in counted if index < len(rows)}
         for kind in self._job.kinds:
             self._rows[kind] = sum(rows[index] for index in self._counted[kind])
         self._first.clear()

@@ -45,6 +45,14 @@ def test_two_processes_that_claim_at_the_same_time_cannot_both_succeed(process, 
     assert not first.take("a")
 
 
+def test_a_claim_that_another_process_made_since_a_look_is_not_taken_over(folder, process):
+    (first, _), (second, _) = process(), process()
+    assert first.held() == set()
+    assert second.take("a")
+    assert not first.take("a")
+    assert files.names(StoragePath(folder) / "claims") == ["a.1"]
+
+
 def test_a_claim_of_a_process_that_is_gone_is_taken_over(folder, process):
     (first, gone), (second, _) = process(), process()
     assert first.take("a")

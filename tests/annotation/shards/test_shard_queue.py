@@ -130,6 +130,32 @@ def test_a_job_is_in_progress_until_other_processes_have_released_its_shards(mak
     assert make_queue(2, ("cot",), {"cot": (0, 1), layout.SAMPLES: (0,)}).in_progress()
 
 
+def test_shards_of_rows_that_were_added_since_are_not_those_of_an_earlier_job(make_queue):
+    done = {"cot": [0], layout.SAMPLES: [0]}
+    queue, teacher = make_queue(2, ("cot",), done), _teacher("cot")
+    done["cot"] += [2, 3]  # finished by a process that joined later
+    done[layout.SAMPLES] += [2, 3]
+    assert queue.unfinished() == [1]
+    assert queue.counted_rows() == {"cot": 256}
+    assert queue.claim(teacher) == 1
+    done["cot"].append(1)
+    done[layout.SAMPLES].append(1)
+    assert queue.unfinished() == []
+
+
+def test_a_shard_that_one_teacher_cannot_finish_is_left_to_the_other(make_queue):
+    done = {"cot": [0], "mistake": [0], layout.SAMPLES: []}  # that of the mistakes is damaged
+    queue = make_queue(1, ("cot", "mistake"), done)
+    cot, mistake = _teacher("cot"), _teacher("mistake")
+    assert queue.claim(cot) == 0
+    queue.release(0, cot, False)
+    assert queue.claim(cot) is None
+    assert queue.claim(mistake) == 0
+    queue.release(0, mistake, True)
+    done[layout.SAMPLES].append(0)
+    assert not queue.in_progress()
+
+
 def test_shards_of_rows_that_were_added_since_do_not_keep_an_earlier_job_in_progress(make_queue):
     queue = make_queue(2, ("cot",), {"cot": (0, 1), layout.SAMPLES: (0, 1)})
     queue._claims.others = {claim_name(2, ["cot"]), claim_name(12, ["cot", "mistake"])}
