@@ -74,7 +74,7 @@ bench-%: $(VENV)/.test ## run one benchmark, for example make bench-attention
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*)
 
 SHORT := # make evidence SHORT=1 trains students with 250 samples and a few pilot seeds
-evidence: $(VENV)/.test ## the study of stages and explanations, some hours on two cores
+evidence: $(VENV)/.test ## the study of stages and explanations, about eleven hours on two cores
 	@$(BIN)/python -m benchmarks.evidence $(if $(SHORT),--short)
 
 mutants: .venv-mutants/.ready ## change the code here and there, and see the tests fail: docs/explanation/tests.md

@@ -229,6 +229,16 @@ def test_the_time_of_all_parts_is_the_sum_of_the_records():
     assert f"on generated samples took {seconds / 3600:.1f} core-hours in total" in text
 
 
+def test_the_time_of_each_part_is_that_of_its_records():
+    hours = {
+        part: sum(of_seed["training_seconds"] for of_seed in records.values()) / 3600
+        for part, records in recorded.read_all().items()
+    }
+    listed = ", ".join(f"{part} {time:.1f}" for part, time in hours.items())
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert f"core-hours of training steps are: {listed}." in text
+
+
 def test_the_control_reads_about_as_many_tokens_as_the_stages():
     tokens = {}
     for row in recorded.rows_of(recorded.read_all())["teachers"]:
