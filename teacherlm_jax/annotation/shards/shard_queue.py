@@ -27,7 +27,8 @@ class ShardQueue:
         self._counted: dict[str, set[int]] = {}
         self._rows = Counter[str]()  # of the shards in `_counted`, by kind
         self._first = dict[tuple[str, ...], int]()  # shard that may need a teacher, by its kinds
-        self._vain = set[tuple[int, tuple[str, ...]]]()  # see `release`
+        # Shards and kinds of a teacher that found another teacher's file damaged; see `release`.
+        self._vain = set[tuple[int, tuple[str, ...]]]()
         self._listed = 0.0  # time of the last listing of the folder
         self._list()
 
