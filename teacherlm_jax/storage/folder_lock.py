@@ -25,6 +25,7 @@ from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.repeated import Repeated
 
 _POLL_SECONDS = 0.5  # between two attempts to take a lock
+_TRIES = 10  # to create its file
 
 
 class FolderLock(Protocol):
@@ -144,10 +145,11 @@ class _FileLock:
 
 def _created(path: Path) -> TextIO:
     """Open the file of a lock, and create its folder, which another process may be removing."""
-    while True:
+    for _ in range(_TRIES):
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             return path.open("a+", encoding="utf-8")
+    return path.open("a+", encoding="utf-8")  # such as a link to nothing: raises the error
 
 
 def _renewal(reference: "weakref.ref[_FileLock]") -> Callable[[], None]:

@@ -290,6 +290,12 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     assert said[0].startswith(f"{tmp_path}: this file system has no locks")
 
 
+def test_a_lock_that_links_to_nothing_is_an_error_and_no_endless_loop(tmp_path):
+    (tmp_path / ".lock").symlink_to(tmp_path / "none" / ".lock")
+    with pytest.raises(FileNotFoundError):
+        acquire(f"{tmp_path}/.lock")
+
+
 def copy_of(lock, folder):
     """Copy the objects of a lock in a bucket to a folder, and return the address of the copy."""
     for name in objects.listing(lock):
